@@ -1,0 +1,162 @@
+# Copyright: (c) The redis-baton authors
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the documentation of every module has in common."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  login_host:
+    description:
+      - Host name or address of the target, the new server.
+      - Source and target name the two processes by the addresses they had when the upgrade
+        began. They stay the same for every task of an upgrade, also after the target has taken
+        over the source's port.
+    type: str
+    default: 127.0.0.1
+  login_port:
+    description:
+      - Port the target was started on.
+    type: int
+    default: 6379
+  login_unix_socket:
+    description:
+      - Path of the target's Unix socket, to use in place of O(login_host) and O(login_port).
+    type: path
+  login_user:
+    description:
+      - ACL user for the target. Without it the server's default user is meant.
+    type: str
+  login_password:
+    description:
+      - Password for the target.
+    type: str
+  tls:
+    description:
+      - Whether to talk TLS to the target.
+    type: bool
+    default: false
+  validate_certs:
+    description:
+      - Whether to check the target's certificate. Only for a server that you know should this be
+        V(false).
+    type: bool
+    default: true
+  ca_certs:
+    description:
+      - PEM file with the certificate authorities to trust for the target. Without it those that
+        most systems trust.
+    type: path
+  client_cert_file:
+    description:
+      - PEM file with the certificate to show to the target. Goes with O(client_key_file).
+    type: path
+  client_key_file:
+    description:
+      - PEM file with the private key of O(client_cert_file).
+    type: path
+  connect_timeout:
+    description:
+      - How long a connection to the target may take to come up, in seconds.
+    type: float
+    default: 5.0
+  source_host:
+    description:
+      - Host name or address of the source, the live server to be replaced, as it was when the
+        upgrade began.
+    type: str
+    default: 127.0.0.1
+  source_port:
+    description:
+      - Port the source served on when the upgrade began, which is the one the applications use.
+    type: int
+    default: 6379
+  source_unix_socket:
+    description:
+      - Path of the source's Unix socket, to use in place of O(source_host) and O(source_port).
+    type: path
+  source_user:
+    description:
+      - ACL user for the source. Without it the server's default user is meant.
+    type: str
+  source_password:
+    description:
+      - Password for the source.
+    type: str
+  source_tls:
+    description:
+      - Whether to talk TLS to the source.
+    type: bool
+    default: false
+  source_validate_certs:
+    description:
+      - Whether to check the source's certificate.
+    type: bool
+    default: true
+  source_ca_certs:
+    description:
+      - PEM file with the certificate authorities to trust for the source.
+    type: path
+  source_client_cert_file:
+    description:
+      - PEM file with the certificate to show to the source. Goes with O(source_client_key_file).
+    type: path
+  source_client_key_file:
+    description:
+      - PEM file with the private key of O(source_client_cert_file).
+    type: path
+  source_connect_timeout:
+    description:
+      - How long a connection to the source may take to come up, in seconds.
+    type: float
+    default: 5.0
+  journal_dir:
+    description:
+      - Folder of the journal, which keeps what can't be read back from the servers later, such
+        as settings to restore.
+      - It lies on the host the task runs on, and must be the same for all tasks of an upgrade.
+        Without it C($XDG_STATE_HOME/redis-baton), or else C(~/.local/state/redis-baton), of the
+        user the task runs as.
+    type: path
+requirements:
+  - redis-baton, the Python package, on the host the task runs on. The role
+    P(baton.redis.install#role) puts it there.
+notes:
+  - The tasks only need the network, so they can run anywhere, with C(delegate_to=localhost) for
+    one. A port takeover is done by the servers themselves.
+  - Where the Python that runs the module has no redis-baton, the one in C(/opt/redis-baton),
+    where P(baton.redis.install#role) puts it by default, is used.
+  - When a task fails, RV(ignore:reason) is a stable code to branch on, RV(ignore:server) the
+    server concerned, RV(ignore:remedy) what to do, and RV(ignore:state) the state things are in.
+    V(unchanged) means that no server was changed, V(undone) that the source serves as before,
+    V(interrupted) that running the same task again goes on or undoes.
+"""
+
+    ATTRIBUTES = r"""
+options: {}
+attributes:
+  check_mode:
+    description:
+      - Can run in C(check_mode) and return changed status prediction without modifying the
+        servers.
+    support: full
+  diff_mode:
+    description:
+      - Returns details on what has changed, or would change in C(check_mode), when in diff mode.
+    support: full
+  idempotent:
+    description:
+      - Running it twice has the same outcome as running it once, and the second time reports no
+        change.
+    support: full
+  action_group:
+    description:
+      - Use C(group/baton.redis.all) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - baton.redis.all
+"""

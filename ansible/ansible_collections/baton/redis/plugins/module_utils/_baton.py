@@ -1,0 +1,143 @@
+# Copyright: (c) The redis-baton authors
+# Apache License 2.0 (see https://www.apache.org/licenses/LICENSE-2.0)
+# SPDX-License-Identifier: Apache-2.0
+
+"""All that the modules share: their options, the call of a step, its outcome in Ansible's words."""
+
+from __future__ import annotations
+
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.common.respawn import (
+    has_respawned,
+    probe_interpreters_for_module,
+    respawn_module,
+)
+
+try:
+    import redis_baton
+    from redis_baton.errors import BatonError
+
+    IMPORT_ERROR = None
+except ImportError:
+    IMPORT_ERROR = traceback.format_exc()
+
+# Where the role install puts the library unless told otherwise.
+INSTALLED_PYTHON = "/opt/redis-baton/bin/python"
+
+# The arguments of redis_baton.Endpoint. Those that say where a server is and how to log in have
+# the prefix login_ for the target, as is usual; all of them have source_ for the source.
+LOGIN = {
+    "host": {"type": "str", "default": "127.0.0.1"},
+    "port": {"type": "int", "default": 6379},
+    "unix_socket": {"type": "path"},
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+}
+TRANSPORT = {
+    "tls": {"type": "bool", "default": False},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_certs": {"type": "path"},
+    "client_cert_file": {"type": "path"},
+    "client_key_file": {"type": "path", "no_log": False},
+    "connect_timeout": {"type": "float", "default": 5.0},
+}
+
+
+def option_names():
+    """Per server, which option each argument of its Endpoint comes from."""
+    login = {name: f"login_{name}" for name in LOGIN}
+    return {
+        "source": {name: f"source_{name}" for name in {**LOGIN, **TRANSPORT}},
+        "target": {**login, **{name: name for name in TRANSPORT}},
+    }
+
+
+def argument_spec(**own):
+    """The options of a module: both servers, the journal, and its own."""
+    arguments = {**LOGIN, **TRANSPORT}
+    servers = option_names().values()
+    spec = {option: arguments[name] for names in servers for name, option in names.items()}
+    return {**spec, "journal_dir": {"type": "path"}, **own}
+
+
+def baton_module(**own):
+    """The module with these options of its own, each of them a keyword argument of its step."""
+    return AnsibleModule(
+        argument_spec=argument_spec(**own),
+        required_together=[
+            ["client_cert_file", "client_key_file"],
+            ["source_client_cert_file", "source_client_key_file"],
+        ],
+        supports_check_mode=True,
+    )
+
+
+def endpoints(params):
+    """The two servers, as arguments of a step."""
+    return {
+        server: redis_baton.Endpoint(**{name: params[option] for name, option in names.items()})
+        for server, names in option_names().items()
+    }
+
+
+def run_step(module, step):
+    """Run the step and return what it reports, ready for exit_json. An error ends the module."""
+    if IMPORT_ERROR:
+        respawn_or_fail(module)
+    shared = argument_spec()
+    own = {k: v for k, v in module.params.items() if k not in shared and v is not None}
+    try:
+        result = getattr(redis_baton, step)(
+            **endpoints(module.params),
+            **own,
+            dry_run=module.check_mode,
+            journal_dir=module.params["journal_dir"],
+        )
+    except BatonError as error:
+        failure = {
+            "msg": str(error),
+            "reason": error.reason,
+            "server": error.server,
+            "state": error.state,
+            "remedy": error.remedy,
+            "actions": error.actions,
+        }
+    except (OverflowError, TypeError, ValueError) as error:  # refused before it reached the step
+        failure = {"msg": str(error), "reason": "invalid_input", "state": "unchanged"}
+    else:
+        facts = result.as_dict()
+        for warning in facts.pop("warnings"):
+            module.warn(warning)
+        if module._diff:  # noqa: SLF001  (there is no public way to ask)
+            facts["diff"] = {"before": facts["before"], "after": facts["after"]}
+        return facts
+    return module.fail_json(**failure)
+
+
+def exit_step(module, facts, statement):
+    """End the module, saying that the statement holds, or in check mode would hold."""
+    if not facts["changed"]:
+        when = "Nothing to do"
+    elif module.check_mode:
+        when = "Would be done"
+    else:
+        when = "Done"
+    module.exit_json(msg=f"{when}: {statement}.", **facts)
+
+
+def respawn_or_fail(module):
+    """Go on in the Python that has the library, or say what is missing."""
+    if not has_respawned():
+        interpreter = probe_interpreters_for_module([INSTALLED_PYTHON], "redis_baton")
+        if interpreter:
+            respawn_module(interpreter)
+    module.fail_json(
+        msg=missing_required_lib("redis-baton"),
+        reason="library_missing",
+        state="unchanged",
+        remedy="run the role baton.redis.install on this host, "
+        "or set ansible_python_interpreter to a Python that has the library",
+        exception=IMPORT_ERROR,
+    )

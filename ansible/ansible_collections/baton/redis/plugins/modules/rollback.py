@@ -1,0 +1,183 @@
+#!/usr/bin/python
+# Copyright: (c) The redis-baton authors
+# Apache License 2.0 (see https://www.apache.org/licenses/LICENSE-2.0)
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollback
+short_description: Make the old Redis or Valkey the master again, losing no acknowledged write
+version_added: 0.1.0
+description:
+  - Is M(baton.redis.switchover) backwards. What was written to the target since is on the source
+    as well, and stays.
+  - Needs the source to follow the target still. It is refused when that would lose writes, with
+    nothing changed.
+  - A failure before the target is demoted leaves it serving with nothing changed. A later one
+    puts back what was changed.
+  - If this task, a server or the network dies half way, nobody accepts writes and nothing is
+    lost.
+    The same task run again goes on or undoes.
+author:
+  - The redis-baton authors (@redis-baton)
+options:
+  pause_budget:
+    description:
+      - The longest that writes may wait in one attempt, in seconds.
+      - The server itself ends the pause then, whatever became of this task. Keep it below the
+        applications' own timeouts.
+    type: float
+    default: 1.0
+  patience:
+    description:
+      - How long to wait for a good moment, when the lag is small, in seconds.
+    type: float
+    default: 30.0
+  attempts:
+    description:
+      - How often to try before giving up. Between two attempts the old master serves as before.
+    type: int
+    default: 3
+  max_lag_bytes:
+    description:
+      - How far behind the source may be at the start of an attempt, in bytes. What it is behind,
+        writes have to wait for.
+    type: int
+    default: 65536
+  rewrite:
+    description:
+      - Whether both servers write their new role and port to their configuration files (C(CONFIG
+        REWRITE)).
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - baton.redis._baton
+  - baton.redis._baton.attributes
+seealso:
+  - module: baton.redis.switchover
+"""
+
+EXAMPLES = r"""
+- name: Go back to the old server
+  baton.redis.rollback:
+    source_port: 6379
+    login_port: 6380
+"""
+
+RETURN = r"""
+phases:
+  description: The phases of the switchover, in order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the phase.
+      type: str
+    microseconds:
+      description: How long it took.
+      type: int
+write_gap_ms:
+  description: How long writes had to wait, in milliseconds.
+  returned: success
+  type: float
+  sample: 2.1
+protocol_ms:
+  description: How much of that was the handover itself, in milliseconds.
+  returned: success
+  type: float
+  sample: 0.8
+drain_ms:
+  description: How much of that the new master needed to catch up, in milliseconds.
+  returned: success
+  type: float
+  sample: 1.3
+attempts:
+  description: How many attempts it took.
+  returned: success
+  type: int
+  sample: 1
+warm:
+  description: Whether the other server follows the new master, ready to take over again.
+  returned: success
+  type: bool
+  sample: true
+serving:
+  description: Address of the server that serves.
+  returned: success
+  type: str
+  sample: 127.0.0.1:6379
+parked:
+  description: Address at which the other server is now.
+  returned: success
+  type: str
+  sample: 127.0.0.1:6380
+before:
+  description: What was found on the servers.
+  returned: success
+  type: dict
+after:
+  description: What was read back at the end; in check mode, what would be.
+  returned: success
+  type: dict
+actions:
+  description:
+    - The commands that changed something, or in check mode would, each with its server. Secrets
+      are masked.
+  returned: always
+  type: list
+  elements: str
+elapsed:
+  description: Seconds the step took.
+  returned: success
+  type: float
+  sample: 0.042
+msg:
+  description: The outcome, or what is wrong, in one sentence.
+  returned: always
+  type: str
+reason:
+  description: Stable code of what is wrong. For one V(not_warm), V(lag_too_high), V(half_done).
+  returned: failure
+  type: str
+  sample: not_warm
+server:
+  description: The server it is about, if it is about one.
+  returned: failure
+  type: str
+  sample: source 127.0.0.1:6379
+state:
+  description:
+    - What state things are in. With V(unchanged) nothing was changed, with V(undone) what had
+      been changed was put back, with V(interrupted) the task has to run again, which goes on or
+      undoes.
+  returned: failure
+  type: str
+  sample: unchanged
+remedy:
+  description: What to do about it.
+  returned: failure
+  type: str
+"""
+
+from ansible_collections.baton.redis.plugins.module_utils._baton import (
+    baton_module,
+    exit_step,
+    run_step,
+)
+
+
+def main():
+    module = baton_module(
+        pause_budget={"type": "float", "default": 1.0},
+        patience={"type": "float", "default": 30.0},
+        attempts={"type": "int", "default": 3},
+        max_lag_bytes={"type": "int", "default": 65536},
+        rewrite={"type": "bool", "default": True},
+    )
+    exit_step(module, run_step(module, "rollback"), "the source serves again")
+
+
+if __name__ == "__main__":
+    main()

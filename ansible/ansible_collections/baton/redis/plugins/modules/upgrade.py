@@ -1,0 +1,241 @@
+#!/usr/bin/python
+# Copyright: (c) The redis-baton authors
+# Apache License 2.0 (see https://www.apache.org/licenses/LICENSE-2.0)
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: upgrade
+short_description: Replace a live Redis or Valkey with a new server, losing no acknowledged write
+version_added: 0.1.0
+description:
+  - Does all the steps of an upgrade in one task, up to O(until).
+  - It ends with the target serving everything that was ever acknowledged, or with the source
+    serving as before.
+  - What is done already is not done again, so the same task goes on where another one was
+    interrupted.
+  - The role P(baton.redis.upgrade#role) does the same with one task per step.
+  - A failure before the switchover leaves the source serving, a later one the target.
+author:
+  - The redis-baton authors (@redis-baton)
+options:
+  redirect:
+    description:
+      - How clients arrive at the target.
+      - With V(takeover) the target takes over the source's port, which needs both on one host,
+        and the source moves to O(aside_port).
+      - With V(none) they are moved by other means, such as a load balancer or a change in the
+        applications' configuration.
+    type: str
+    choices: [takeover, none]
+    default: takeover
+  aside_port:
+    description:
+      - Port the source moves to when the target takes over its own. Without it the port the
+        target was started on.
+    type: int
+  force:
+    description:
+      - Whether to go on when the target has data of its own, which the initial sync wipes.
+    type: bool
+    default: false
+  until:
+    description:
+      - The last step to do. The steps are done in the order of the choices.
+      - After V(switchover) and V(wait_quiescent) the source stands by, so that
+        M(baton.redis.rollback) can make it serve again.
+        After V(retire) it is gone.
+    type: str
+    choices: [preflight, replicate, wait_synced, verify, switchover, wait_quiescent, retire]
+    default: wait_quiescent
+  backlog_bytes:
+    description:
+      - Size of the replication backlog on both servers until the upgrade has ended, in bytes.
+        What is larger already stays so.
+      - It has to hold what is written in the longest outage that the warm old server should
+        survive.
+    type: int
+    default: 268435456
+  replication_user:
+    description:
+      - ACL user the servers log in to each other with. Without it the one of O(source_user).
+    type: str
+  replication_password:
+    description:
+      - Password of O(replication_user). Without it the one of O(source_password).
+    type: str
+  sample_keys:
+    description:
+      - How many random keys to read and compare, besides the counts of all.
+    type: int
+    default: 20
+  pause_budget:
+    description:
+      - The longest that writes may wait in one attempt, in seconds.
+      - The server itself ends the pause then, whatever became of this task. Keep it below the
+        applications' own timeouts.
+    type: float
+    default: 1.0
+  patience:
+    description:
+      - How long to wait for a good moment, when the lag is small, in seconds.
+    type: float
+    default: 30.0
+  attempts:
+    description:
+      - How often to try before giving up. Between two attempts the old master serves as before.
+    type: int
+    default: 3
+  rewrite:
+    description:
+      - Whether both servers write their new role and port to their configuration files (C(CONFIG
+        REWRITE)).
+    type: bool
+    default: true
+  quiet_for:
+    description:
+      - How long no application command may have arrived, in seconds.
+    type: float
+    default: 1.0
+extends_documentation_fragment:
+  - baton.redis._baton
+  - baton.redis._baton.attributes
+seealso:
+  - module: baton.redis.preflight
+  - module: baton.redis.rollback
+  - module: baton.redis.retire
+"""
+
+EXAMPLES = r"""
+- name: Replace the server on port 6379 with the one on port 6380, and keep the old one warm
+  baton.redis.upgrade:
+    source_port: 6379
+    login_port: 6380
+
+- name: Only synchronise for now, the switchover comes at night
+  baton.redis.upgrade:
+    source_port: 6379
+    login_port: 6380
+    until: verify
+"""
+
+RETURN = r"""
+steps:
+  description: The steps that were done, in order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the step, which is that of its module.
+      type: str
+      sample: replicate
+    changed:
+      description: Whether it changed something.
+      type: bool
+    elapsed:
+      description: Seconds it took.
+      type: float
+    facts:
+      description: What its module returns.
+      type: dict
+outcome:
+  description: Where things stand.
+  returned: success
+  type: str
+  sample: warm
+serving:
+  description: Address of the server that serves.
+  returned: success
+  type: str
+  sample: 127.0.0.1:6379
+before:
+  description: What was found on the servers.
+  returned: success
+  type: dict
+after:
+  description: What was read back at the end; in check mode, what would be.
+  returned: success
+  type: dict
+actions:
+  description:
+    - The commands that changed something, or in check mode would, each with its server. Secrets
+      are masked.
+  returned: always
+  type: list
+  elements: str
+elapsed:
+  description: Seconds the step took.
+  returned: success
+  type: float
+  sample: 0.042
+msg:
+  description: The outcome, or what is wrong, in one sentence.
+  returned: always
+  type: str
+reason:
+  description: Stable code of what is wrong. That of the step that failed.
+  returned: failure
+  type: str
+  sample: target_has_data
+server:
+  description: The server it is about, if it is about one.
+  returned: failure
+  type: str
+  sample: source 127.0.0.1:6379
+state:
+  description:
+    - What state things are in. With V(unchanged) nothing was changed, with V(undone) what had
+      been changed was put back, with V(interrupted) the task has to run again, which goes on or
+      undoes.
+  returned: failure
+  type: str
+  sample: unchanged
+remedy:
+  description: What to do about it.
+  returned: failure
+  type: str
+"""
+
+from ansible_collections.baton.redis.plugins.module_utils._baton import (
+    baton_module,
+    exit_step,
+    run_step,
+)
+
+
+def main():
+    module = baton_module(
+        redirect={"type": "str", "choices": ["takeover", "none"], "default": "takeover"},
+        aside_port={"type": "int"},
+        force={"type": "bool", "default": False},
+        until={
+            "type": "str",
+            "choices": [
+                "preflight",
+                "replicate",
+                "wait_synced",
+                "verify",
+                "switchover",
+                "wait_quiescent",
+                "retire",
+            ],
+            "default": "wait_quiescent",
+        },
+        backlog_bytes={"type": "int", "default": 268435456},
+        replication_user={"type": "str"},
+        replication_password={"type": "str", "no_log": True},
+        sample_keys={"type": "int", "default": 20, "no_log": False},
+        pause_budget={"type": "float", "default": 1.0},
+        patience={"type": "float", "default": 30.0},
+        attempts={"type": "int", "default": 3},
+        rewrite={"type": "bool", "default": True},
+        quiet_for={"type": "float", "default": 1.0},
+    )
+    facts = run_step(module, "upgrade")
+    exit_step(module, facts, f"{facts['serving']} serves, outcome {facts['outcome']}")
+
+
+if __name__ == "__main__":
+    main()
