@@ -10,7 +10,7 @@ use crate::workload;
 
 /// Keys per MGET: enough to make the round trip cheap, few enough not to hold up the server.
 const BATCH: u64 = 500;
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+const CONNECT_TIME: Duration = Duration::from_secs(2);
 const WHOLE_TIME: Duration = Duration::from_secs(120);
 const EXAMPLES: usize = 10;
 

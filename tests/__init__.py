@@ -1,0 +1,1 @@
+"""Tests, on real servers wherever a server is in play."""
