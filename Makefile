@@ -1,0 +1,138 @@
+# The one way in, for people, CI and pre-commit alike. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # the parts measure times, and each of them is parallel in itself
+
+# The demo's pair, and any option for pytest, e.g. make test-python PYTEST_ARGS='-k switchover -x'
+OLD ?= redis-7.0
+NEW ?= redis-8.0
+PYTEST_ARGS ?=
+# The Python for .venv; by default the newest there is. Ansible needs 3.11 or newer, all else 3.9.
+PYTHON ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+COLLECTION := ansible/ansible_collections/baton/redis
+DEV_READY := $(VENV)/.dev-ready
+WHEEL_READY := $(VENV)/.wheel-ready
+SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md $(shell find src python -type f -not -name '*.pyc')
+LOAD := $(TARGET)/release/baton-load
+LOAD_SOURCES := Cargo.lock $(shell find tests/support/load -type f)
+
+# Debian has the servers of all versions: there a missing one is a failure, elsewhere it is a skipped test.
+export REDIS_BATON_REQUIRE_SERVERS ?= $(shell grep -qsx ID=debian /etc/os-release && echo 1)
+# One interpreter for every build, or cargo would build pyo3 again for each.
+export PYO3_PYTHON := $(abspath $(BIN)/python)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(DEV_READY) $(WHEEL_READY) $(LOAD) servers ## all that demo and test need: .venv, wheel, load client, servers
+
+.PHONY: demo
+demo: setup ## upgrade a live server under load, with Ansible: make demo OLD=valkey-8.1 NEW=valkey-9.1
+	$(BIN)/python demo/demo.py --old $(OLD) --new $(NEW)
+
+.PHONY: bench
+bench: setup ## measure against today's ways
+	$(BIN)/python bench/run.py
+
+.PHONY: test
+test: lint test-rust setup ## everything: the checks, the Rust tests, then Python and Ansible on real servers
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: test-rust
+test-rust: ## the core by itself
+	cargo test --workspace --locked
+
+.PHONY: test-python
+test-python: setup ## all on real servers but Ansible
+	$(BIN)/pytest --ignore tests/ansible $(PYTEST_ARGS)
+
+.PHONY: test-ansible
+test-ansible: setup ## the collection on real servers
+	$(BIN)/pytest tests/ansible $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: lint-rust lint-python lint-ansible ## all checks that need no servers
+
+.PHONY: lint-rust
+lint-rust: $(DEV_READY)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+
+.PHONY: lint-python
+lint-python: $(DEV_READY) $(WHEEL_READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest redis_baton._core
+
+.PHONY: lint-ansible
+lint-ansible: $(DEV_READY)
+ifneq ($(wildcard $(BIN)/ansible-lint),)
+	cd $(COLLECTION) && PATH=$(abspath $(BIN)):$$PATH ANSIBLE_COLLECTIONS_PATH=$(abspath ansible) \
+	  ansible-lint --offline --profile production
+	cd $(COLLECTION) && $(abspath $(BIN))/antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
+else
+	@echo "no ansible-lint here: it needs Python 3.11 or newer" >&2
+endif
+
+.PHONY: format
+format: $(DEV_READY) ## lay out the code as the checks want it
+	cargo fmt --all
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: wheel
+wheel: $(WHEEL_READY) ## the Python package, into target/wheels and .venv
+
+.PHONY: load
+load: $(LOAD) ## the load client of tests, demo and bench
+
+.PHONY: servers
+servers: ## the real servers, into the cache
+	tests/support/fetch-servers
+
+.PHONY: clean
+clean: ## remove what was built here; the cache of servers stays
+	rm -rf $(VENV) $(TARGET) .mypy_cache .pytest_cache .ruff_cache .ansible
+
+# Version managers put shims on PATH that may not run: an interpreter counts when it does and can make a venv.
+define CHOOSE_PYTHON
+import sys, venv, ensurepip
+if sys.version_info >= (3, 9): print(getattr(sys, "_base_executable", sys.executable))
+endef
+export CHOOSE_PYTHON
+
+$(BIN)/python:
+	@for candidate in $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3 python3.10 python3.9); do \
+	  python=$$("$$candidate" -c "$$CHOOSE_PYTHON" 2>/dev/null || true); \
+	  if [[ -n $$python ]]; then break; fi; \
+	done; \
+	if [[ -z $$python ]]; then \
+	  echo "No Python from 3.9 with venv was found ($(or $(PYTHON),looked on PATH))." >&2; \
+	  echo "On Debian and Ubuntu: apt-get install python3-venv. Another one: make PYTHON=/path/to/python3" >&2; \
+	  exit 1; \
+	fi; \
+	echo "$$python -m venv $(VENV)"; \
+	"$$python" -m venv $(VENV)
+
+$(DEV_READY): requirements-dev.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade -r requirements-dev.txt
+	touch $@
+
+$(WHEEL_READY): $(SOURCES) $(DEV_READY)
+	rm -rf $(TARGET)/wheels
+	$(BIN)/maturin build --release --locked --out $(TARGET)/wheels
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps $(TARGET)/wheels/*.whl
+	touch $@
+
+$(LOAD): $(LOAD_SOURCES)
+	cargo build --release --locked --package baton-load
+	touch $@
