@@ -1,0 +1,87 @@
+"""Replace a live Redis or Valkey by another one without losing an acknowledged write.
+
+Every step is a function with keyword arguments. ``source`` and ``target`` name the two processes, as an `Endpoint` or a
+URL, by the addresses they had when the upgrade began, in every step and for good. Each step can be run again at any time:
+it does what is left to do. `upgrade` runs all of them.
+"""
+
+from __future__ import annotations
+
+from . import _core, errors
+from ._checked import checked
+from ._core import (
+    REASONS,
+    ActiveClient,
+    ClientGroup,
+    Clients,
+    Database,
+    Endpoint,
+    Estimates,
+    Finding,
+    Phase,
+    Preflight,
+    Promote,
+    Replicate,
+    Retire,
+    StepReport,
+    Switchover,
+    Upgrade,
+    Verify,
+    WaitQuiescent,
+    WaitSynced,
+    __version__,
+)
+from .errors import BatonError, ConnectionFailed, Failed, InvalidInput, Refused, TimedOut
+
+preflight = checked(_core.preflight)
+replicate = checked(_core.replicate)
+wait_synced = checked(_core.wait_synced)
+verify = checked(_core.verify)
+switchover = checked(_core.switchover)
+clients = checked(_core.clients)
+wait_quiescent = checked(_core.wait_quiescent)
+promote = checked(_core.promote)
+retire = checked(_core.retire)
+rollback = checked(_core.rollback)
+upgrade = checked(_core.upgrade)
+
+__all__ = [
+    "REASONS",
+    "ActiveClient",
+    "BatonError",
+    "ClientGroup",
+    "Clients",
+    "ConnectionFailed",
+    "Database",
+    "Endpoint",
+    "Estimates",
+    "Failed",
+    "Finding",
+    "InvalidInput",
+    "Phase",
+    "Preflight",
+    "Promote",
+    "Refused",
+    "Replicate",
+    "Retire",
+    "StepReport",
+    "Switchover",
+    "TimedOut",
+    "Upgrade",
+    "Verify",
+    "WaitQuiescent",
+    "WaitSynced",
+    "__version__",
+    "clients",
+    "errors",
+    "preflight",
+    "promote",
+    "replicate",
+    "retire",
+    "rollback",
+    "switchover",
+    "upgrade",
+    "verify",
+    "wait_quiescent",
+    "wait_synced",
+]

@@ -1,0 +1,393 @@
+//! The handover of mastership, as a machine without I/O: told what was seen, it says what to do next.
+//!
+//! Invariants, whatever dies and whenever:
+//! - The target is promoted only when the source has been demoted and the target has every byte the source had
+//!   produced by then. The demotion reports that offset from inside its own transaction, so a pause that ran out
+//!   early, or a PING in the stream, can't hide a write.
+//! - Before the demotion every way out ends the pause and leaves the source serving.
+//! - After it, the source is made master again only if the target has refused to be promoted, or has not reached
+//!   the offset: never when the target's answer was lost.
+
+use std::time::Duration;
+
+use crate::server::info::Keyspace;
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Pause writes on the source and read its offset and key counts.
+    Pause,
+    /// Read the target's offset and key counts.
+    Poll,
+    /// End the pause.
+    Release,
+    /// Demote the source in one transaction: clients off, out of the way, replica of the target.
+    Demote,
+    /// The reply to that was lost: ask the source what it is.
+    AskSource,
+    /// Promote the target in one transaction: master, at the public ports.
+    Promote,
+    /// The reply to that was lost: ask the target what it is.
+    AskTarget,
+    /// Make the source master again, at the public ports.
+    Undo,
+    /// Stop: this is how it ended.
+    Stop(End),
+}
+
+/// How a handover ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The target serves.
+    Switched,
+    /// The source serves as before; it was only paused.
+    Unchanged(Why),
+    /// The source serves again; its clients were disconnected once.
+    Undone(Why),
+    /// Between demotion and promotion, or it can't be told: a rerun goes on.
+    HalfDone(Why),
+}
+
+/// Why it did not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// It was asked for.
+    Wished,
+    /// The target was that many bytes behind when its time was over.
+    Behind(u64),
+    /// Key counts differ at the same offset.
+    CountsDiffer,
+    /// The source does not answer.
+    SourceSilent,
+    /// The target does not answer.
+    TargetSilent,
+    /// The source refused a command.
+    SourceRefused(String),
+    /// The target refused a command.
+    TargetRefused(String),
+    /// The source could not listen on the port it was to move to.
+    AsideTaken(String),
+    /// The target could not listen on the public port.
+    PublicTaken(String),
+}
+
+/// An offset with the key counts at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Bytes of the replication stream.
+    pub offset: u64,
+    /// Keys by database.
+    pub keyspace: Keyspace,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// It was done.
+    Done(T),
+    /// The server refused it: nothing was done.
+    Refused(String),
+    /// No answer: it may have been done or not.
+    Lost,
+}
+
+/// A server after a change of role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Whether it is a master now.
+    pub master: bool,
+    /// Its offset.
+    pub offset: u64,
+    /// What it said against listening on its new ports, if it did.
+    pub port_refused: Option<String>,
+}
+
+/// What was seen of the last thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Of a pause or a poll.
+    Position(Outcome<Position>),
+    /// Of an end of the pause; if it failed, the pause runs out by itself.
+    Released,
+    /// Of a demotion, a promotion, an undoing, or of asking after one.
+    Role(Outcome<Changed>),
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long the source is paused at most.
+    pub pause: Duration,
+    /// How long the target may take to catch up under the pause; well below `pause`.
+    pub drain: Duration,
+    /// How long it is tried to find out about, or finish, something uncertain.
+    pub patience: Duration,
+}
+
+/// The handover.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    limits: Limits,
+    next: Next,
+    /// Where the source stood when it was paused; after the demotion, where it stands for good.
+    source: Position,
+    /// What the target had when it was asked last.
+    reached: u64,
+    paused_at: Duration,
+    demoted: bool,
+    /// Since when it is tried to finish or find out what is to be done now.
+    since: Duration,
+    why: Why,
+}
+
+impl Machine {
+    /// A handover from the start.
+    pub fn new(limits: Limits) -> Self {
+        Machine {
+            limits,
+            next: Next::Pause,
+            source: Position { offset: 0, keyspace: Keyspace::new() },
+            reached: 0,
+            paused_at: Duration::ZERO,
+            demoted: false,
+            since: Duration::ZERO,
+            why: Why::SourceSilent,
+        }
+    }
+
+    /// A handover whose source was demoted in an earlier run, at this offset.
+    pub fn resume(limits: Limits, offset: u64) -> Self {
+        let source = Position { offset, keyspace: Keyspace::new() };
+        Machine { next: Next::Poll, source, demoted: true, ..Machine::new(limits) }
+    }
+
+    /// A handover whose source was demoted in an earlier run and is to serve again.
+    pub fn take_back(limits: Limits) -> Self {
+        Machine { next: Next::Undo, demoted: true, why: Why::Wished, ..Machine::new(limits) }
+    }
+
+    /// What to do next.
+    pub fn next(&self) -> &Next {
+        &self.next
+    }
+
+    /// Takes in what was seen of the last [`Next`]. `began` is when it was begun, `now` when it was seen, both since
+    /// the start.
+    pub fn saw(&mut self, seen: Seen, began: Duration, now: Duration) {
+        let next = match (&self.next, seen) {
+            (Next::Pause, Seen::Position(outcome)) => self.paused(outcome, began),
+            (Next::Poll, Seen::Position(outcome)) => self.polled(outcome, now),
+            (Next::Release, _) => Next::Stop(End::Unchanged(self.why.clone())),
+            (Next::Demote, Seen::Role(Outcome::Lost)) => self.begin(Next::AskSource, now),
+            (Next::Demote, Seen::Role(Outcome::Refused(said))) => self.release(Why::SourceRefused(said)),
+            (Next::Demote | Next::AskSource, Seen::Role(Outcome::Done(source))) => self.source_is(source, now),
+            (Next::AskSource, Seen::Role(_)) => self.again(Next::AskSource, Why::SourceSilent, now),
+            (Next::Promote, Seen::Role(Outcome::Refused(said))) => self.undo(Why::TargetRefused(said), now),
+            (Next::Promote | Next::AskTarget, Seen::Role(Outcome::Done(target))) => self.target_is(target, now),
+            (Next::Promote | Next::AskTarget, Seen::Role(_)) => self.again(Next::AskTarget, Why::TargetSilent, now),
+            (Next::Undo, Seen::Role(Outcome::Done(source))) if source.master && source.port_refused.is_none() => {
+                Next::Stop(End::Undone(self.why.clone()))
+            }
+            (Next::Undo, _) => self.again(Next::Undo, self.why.clone(), now),
+            (next, _) => next.clone(),
+        };
+        self.next = next;
+    }
+
+    fn paused(&mut self, outcome: Outcome<Position>, began: Duration) -> Next {
+        match outcome {
+            Outcome::Done(position) => {
+                self.source = position;
+                // Counted from before the command was sent: the server's own clock started later.
+                self.paused_at = began;
+                Next::Poll
+            }
+            Outcome::Refused(said) => Next::Stop(End::Unchanged(Why::SourceRefused(said))),
+            Outcome::Lost => self.release(Why::SourceSilent),
+        }
+    }
+
+    fn polled(&mut self, outcome: Outcome<Position>, now: Duration) -> Next {
+        let target = match outcome {
+            Outcome::Done(position) => position,
+            Outcome::Refused(said) if self.demoted => return self.undo(Why::TargetRefused(said), now),
+            Outcome::Refused(said) => return self.release(Why::TargetRefused(said)),
+            // It was never told to be a master, so it is none: a retry within the patience, else back.
+            Outcome::Lost if self.demoted => return self.undo(Why::TargetSilent, now),
+            Outcome::Lost => return self.release(Why::TargetSilent),
+        };
+        self.reached = target.offset;
+        let behind = self.source.offset.saturating_sub(target.offset);
+        if self.demoted {
+            return match behind {
+                0 => self.begin(Next::Promote, now),
+                _ if now < self.since + self.limits.patience => Next::Poll,
+                _ => self.undo(Why::Behind(behind), now),
+            };
+        }
+        let late = now >= self.paused_at + self.limits.drain;
+        match behind {
+            0 if target.keyspace != self.source.keyspace => self.release(Why::CountsDiffer),
+            0 if !late => Next::Demote,
+            _ if late => self.release(Why::Behind(behind)),
+            _ => Next::Poll,
+        }
+    }
+
+    fn source_is(&mut self, source: Changed, now: Duration) -> Next {
+        if source.master {
+            // A transaction whose reply was lost may still be on its way: believe it only after a while.
+            return match self.next {
+                Next::AskSource if now < self.since + self.limits.patience => Next::AskSource,
+                _ => self.release(Why::SourceSilent),
+            };
+        }
+        self.demoted = true;
+        self.source.offset = source.offset;
+        self.since = now;
+        match source.port_refused {
+            Some(said) => self.undo(Why::AsideTaken(said), now),
+            None if self.reached >= source.offset => Next::Promote,
+            None => Next::Poll,
+        }
+    }
+
+    fn target_is(&mut self, target: Changed, now: Duration) -> Next {
+        match target {
+            Changed { master: true, port_refused: None, .. } => Next::Stop(End::Switched),
+            Changed { master: true, port_refused: Some(said), .. } => {
+                self.again(Next::Promote, Why::PublicTaken(said), now)
+            }
+            // The transaction did not reach it: send it again.
+            Changed { master: false, .. } => self.again(Next::Promote, Why::TargetSilent, now),
+        }
+    }
+
+    fn begin(&mut self, next: Next, now: Duration) -> Next {
+        self.since = now;
+        next
+    }
+
+    fn again(&mut self, next: Next, why: Why, now: Duration) -> Next {
+        if now < self.since + self.limits.patience { next } else { Next::Stop(End::HalfDone(why)) }
+    }
+
+    fn release(&mut self, why: Why) -> Next {
+        self.why = why;
+        Next::Release
+    }
+
+    fn undo(&mut self, why: Why, now: Duration) -> Next {
+        self.why = why;
+        self.begin(Next::Undo, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        pause: Duration::from_millis(1000),
+        drain: Duration::from_millis(500),
+        patience: Duration::from_millis(1000),
+    };
+
+    fn at(offset: u64) -> Seen {
+        Seen::Position(Outcome::Done(Position { offset, keyspace: Keyspace::new() }))
+    }
+
+    fn role(master: bool, offset: u64) -> Seen {
+        Seen::Role(Outcome::Done(Changed { master, offset, port_refused: None }))
+    }
+
+    /// Tells the machine what was seen, a millisecond apart.
+    fn play(machine: &mut Machine, seen: impl IntoIterator<Item = Seen>) -> Next {
+        for (n, seen) in seen.into_iter().enumerate() {
+            let now = Duration::from_millis(n as u64);
+            machine.saw(seen, now, now);
+        }
+        machine.next().clone()
+    }
+
+    #[test]
+    fn the_plain_way() {
+        let mut machine = Machine::new(LIMITS);
+        assert_eq!(play(&mut machine, [at(10), at(9)]), Next::Poll);
+        assert_eq!(play(&mut machine, [at(10)]), Next::Demote);
+        assert_eq!(play(&mut machine, [role(false, 10)]), Next::Promote);
+        assert_eq!(play(&mut machine, [role(true, 10)]), Next::Stop(End::Switched));
+    }
+
+    #[test]
+    fn a_write_after_a_pause_that_ran_out_is_waited_for() {
+        let mut machine = Machine::new(LIMITS);
+        assert_eq!(play(&mut machine, [at(10), at(10), role(false, 25)]), Next::Poll);
+        assert_eq!(play(&mut machine, [at(24)]), Next::Poll);
+        assert_eq!(play(&mut machine, [at(25)]), Next::Promote);
+    }
+
+    #[test]
+    fn a_target_that_never_gets_it_is_not_promoted() {
+        let mut machine = Machine::new(LIMITS);
+        play(&mut machine, [at(10), at(10), role(false, 25)]);
+        machine.saw(at(24), Duration::ZERO, Duration::from_secs(5));
+        assert_eq!(machine.next(), &Next::Undo);
+        assert_eq!(play(&mut machine, [role(true, 25)]), Next::Stop(End::Undone(Why::Behind(1))));
+    }
+
+    #[test]
+    fn different_counts_at_the_same_offset_end_the_pause() {
+        let mut machine = Machine::new(LIMITS);
+        let counts = Keyspace::from([(0, crate::server::info::Counts { keys: 1, expires: 0 })]);
+        let paused = Seen::Position(Outcome::Done(Position { offset: 5, keyspace: counts }));
+        assert_eq!(play(&mut machine, [paused, at(5)]), Next::Release);
+        assert_eq!(play(&mut machine, [Seen::Released]), Next::Stop(End::Unchanged(Why::CountsDiffer)));
+    }
+
+    #[test]
+    fn a_lost_promotion_is_never_undone() {
+        let mut machine = Machine::new(LIMITS);
+        play(&mut machine, [at(1), at(1), role(false, 1)]);
+        machine.saw(Seen::Role(Outcome::Lost), Duration::ZERO, Duration::from_millis(5));
+        assert_eq!(machine.next(), &Next::AskTarget);
+        machine.saw(Seen::Role(Outcome::Lost), Duration::ZERO, Duration::from_secs(60));
+        assert_eq!(machine.next(), &Next::Stop(End::HalfDone(Why::TargetSilent)));
+    }
+
+    fn any_seen() -> impl Strategy<Value = Seen> {
+        let outcome = prop_oneof![Just(0), Just(1), Just(2)];
+        (0..4u64, any::<bool>(), any::<bool>(), outcome, 0..3u8).prop_map(|(offset, master, port, outcome, kind)| {
+            let changed = Changed { master, offset, port_refused: port.then(|| "taken".to_owned()) };
+            let position = Position { offset, keyspace: Keyspace::new() };
+            match (kind, outcome) {
+                (0, 0) => Seen::Position(Outcome::Done(position)),
+                (0, 1) => Seen::Position(Outcome::Refused("no".into())),
+                (0, _) => Seen::Position(Outcome::Lost),
+                (1, 0) => Seen::Role(Outcome::Done(changed)),
+                (1, 1) => Seen::Role(Outcome::Refused("no".into())),
+                (1, _) => Seen::Role(Outcome::Lost),
+                _ => Seen::Released,
+            }
+        })
+    }
+
+    proptest! {
+        /// Whatever is seen in whatever order: promotion only after a demotion was seen and the target has reached it.
+        #[test]
+        fn promotion_only_after_demotion(story in prop::collection::vec((any_seen(), 0..700u64), 0..40)) {
+            let mut machine = Machine::new(LIMITS);
+            let mut now = Duration::ZERO;
+            for (seen, wait) in story {
+                let began = now;
+                now += Duration::from_millis(wait);
+                machine.saw(seen, began, now);
+                if *machine.next() == Next::Promote {
+                    prop_assert!(machine.demoted && machine.reached >= machine.source.offset);
+                }
+            }
+        }
+    }
+}

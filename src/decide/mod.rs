@@ -1,0 +1,6 @@
+//! Decisions, apart from I/O: facts in; a verdict, or what to do next, out.
+
+pub mod compat;
+pub mod findings;
+pub mod handover;
+pub mod stage;

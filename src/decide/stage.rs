@@ -1,0 +1,84 @@
+//! How far an upgrade has come, read from the two servers' roles.
+
+use serde::Serialize;
+
+use crate::server::info::{Replication, Role};
+
+/// The stages of an upgrade, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Two servers that have nothing to do with each other; the source serves.
+    Apart,
+    /// The source serves, the target follows it.
+    Following,
+    /// A handover stopped between its two transactions: nobody accepts writes.
+    HalfDone,
+    /// The target serves, the source follows it.
+    Switched,
+    /// The target serves, the source is gone.
+    Retired,
+}
+
+/// A server's part in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Its role.
+    pub role: Role,
+    /// Whether it is a replica of the other one.
+    pub follows_other: bool,
+}
+
+/// The stage two live servers are in; none if their roles fit no stage.
+pub fn stage(source: Part, target: Part) -> Option<Stage> {
+    match (source.role, target.role) {
+        (Role::Master, Role::Master) => Some(Stage::Apart),
+        (Role::Master, Role::Replica) if target.follows_other => Some(Stage::Following),
+        (Role::Replica, Role::Master) if source.follows_other => Some(Stage::Switched),
+        (Role::Replica, Role::Replica) if source.follows_other => Some(Stage::HalfDone),
+        _ => None,
+    }
+}
+
+/// Whether `replica` is a replica of `master`, which listens on one of `ports` at one of `hosts`.
+///
+/// The history's name tells it for sure while they have one in common; before the first sync, and for a demoted
+/// master that has not reached the new one yet, only the address it was given can.
+pub fn follows(replica: &Replication, master: &Replication, hosts: &[&str], ports: &[u16]) -> bool {
+    let Some((host, port)) = &replica.master else { return false };
+    let history = !replica.replid.is_empty() && [&master.replid, &master.replid2].contains(&&replica.replid);
+    ports.contains(port) && (history || hosts.contains(&host.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pair_of_roles_has_one_reading() {
+        let part = |role, follows_other| Part { role, follows_other };
+        use Role::{Master, Replica};
+        assert_eq!(stage(part(Master, false), part(Master, false)), Some(Stage::Apart));
+        assert_eq!(stage(part(Master, false), part(Replica, true)), Some(Stage::Following));
+        assert_eq!(stage(part(Master, false), part(Replica, false)), None);
+        assert_eq!(stage(part(Replica, true), part(Replica, true)), Some(Stage::HalfDone));
+        assert_eq!(stage(part(Replica, true), part(Replica, false)), Some(Stage::HalfDone));
+        assert_eq!(stage(part(Replica, true), part(Master, false)), Some(Stage::Switched));
+        assert_eq!(stage(part(Replica, false), part(Master, false)), None);
+    }
+
+    #[test]
+    fn an_address_or_a_shared_history_tells_whom_a_replica_follows() {
+        let master = Replication { replid: "h".into(), ..Replication::default() };
+        let replica = |host: &str, port, replid: &str| Replication {
+            role: Role::Replica,
+            master: Some((host.into(), port)),
+            replid: replid.into(),
+            ..Replication::default()
+        };
+        assert!(follows(&replica("10.0.0.1", 1, "h"), &master, &["db"], &[1]));
+        assert!(follows(&replica("db", 1, "other"), &master, &["db"], &[1]));
+        assert!(!follows(&replica("10.0.0.1", 1, "other"), &master, &["db"], &[1]));
+        assert!(!follows(&replica("db", 2, "h"), &master, &["db"], &[1]));
+    }
+}

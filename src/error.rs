@@ -1,0 +1,238 @@
+//! What goes wrong, in words an operator can act on.
+//!
+//! Callers branch on two things only: the [`Kind`] (which becomes the Python exception class) and the
+//! stable [`Code`] (which becomes `reason` in Ansible). Everything else is for a person: which server,
+//! what was found, what to do next, and in what [`State`] things are.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Result of anything that can fail with an [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The family an error belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An argument is wrong: nothing was asked of any server.
+    InvalidInput,
+    /// A server can't be reached, or does not let us in.
+    ConnectionFailed,
+    /// The servers are in a state in which going on would be unsafe.
+    Refused,
+    /// A wait ended without what was waited for.
+    TimedOut,
+    /// A command failed, or an end state could not be confirmed.
+    Failed,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident, $text:literal, $kind:ident;)+) => {
+        /// Stable reason codes: scripts and playbooks may branch on them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Code { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Code {
+            /// Every code, in the order of the reference.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)+];
+
+            /// The stable text.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $text,)+ }
+            }
+
+            /// The family the code belongs to.
+            pub fn kind(self) -> Kind {
+                match self { $(Code::$name => Kind::$kind,)+ }
+            }
+
+            /// What it means, as the reference prints it.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Code::$name => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// An argument has the wrong type, form or range.
+    InvalidInput, "invalid_input", InvalidInput;
+    /// The host name does not resolve.
+    HostUnknown, "host_unknown", ConnectionFailed;
+    /// Nothing answers at the address: refused, unreachable, or no answer in time.
+    Unreachable, "unreachable", ConnectionFailed;
+    /// User or password are wrong, or one is needed and none was given.
+    AuthFailed, "auth_failed", ConnectionFailed;
+    /// TLS was used against a plain port, plain against a TLS port, or the certificate was not accepted.
+    TlsFailed, "tls_failed", ConnectionFailed;
+    /// The server is loading its data set.
+    Loading, "loading", ConnectionFailed;
+    /// The server answers, but not as a Redis or Valkey does.
+    NotRedis, "not_redis", ConnectionFailed;
+    /// The account may not use a command that the step needs (ACL, or a renamed command).
+    PermissionDenied, "permission_denied", Refused;
+    /// Source and target are the same process.
+    SameServer, "same_server", Refused;
+    /// The source is itself a replica of another server.
+    SourceIsReplica, "source_is_replica", Refused;
+    /// The target holds data of its own, which the initial sync would wipe.
+    TargetHasData, "target_has_data", Refused;
+    /// The target replicates from another server than the source.
+    TargetFollowsOther, "target_follows_other", Refused;
+    /// The target can't read the source's data format (RDB version).
+    RdbTooNew, "rdb_too_new", Refused;
+    /// There is data in the source that the target can't hold, though it reads the format.
+    DataNotHeld, "data_not_held", Refused;
+    /// The source lacks a command of the reversible handover (6.2).
+    SourceTooOld, "source_too_old", Refused;
+    /// The target lacks a command of the reversible handover (6.2).
+    TargetTooOld, "target_too_old", Refused;
+    /// A server runs in cluster mode, which is not supported yet.
+    ClusterMode, "cluster_mode", Refused;
+    /// Sentinel watches the source, which is not supported yet.
+    SentinelMode, "sentinel_mode", Refused;
+    /// The target lacks a module that the source has loaded.
+    ModuleMissing, "module_missing", Refused;
+    /// The target has fewer databases than the source uses.
+    DatabasesTooFew, "databases_too_few", Refused;
+    /// The target's maxmemory is below what the source's data needs.
+    MaxmemoryTooSmall, "maxmemory_too_small", Refused;
+    /// The target would refuse writes: its min-replicas-to-write can't be met.
+    MinReplicas, "min_replicas", Refused;
+    /// The target accepts writes while it is a replica.
+    TargetWritable, "target_writable", Refused;
+    /// A takeover of the port needs both servers on one host, and a port the target may bind.
+    TakeoverImpossible, "takeover_impossible", Refused;
+    /// Something else listens on the port that the source would move to.
+    AsidePortTaken, "aside_port_taken", Refused;
+    /// The target can't reach the source by the address given, as far as can be seen.
+    AddressNotShared, "address_not_shared", Refused;
+    /// The target does not replicate from the source yet.
+    NotReplicating, "not_replicating", Refused;
+    /// The servers' roles fit no stage of an upgrade.
+    UnexpectedRoles, "unexpected_roles", Refused;
+    /// The source still takes application commands.
+    SourceInUse, "source_in_use", Refused;
+    /// The old one no longer follows the new one, so going back would lose writes.
+    NotWarm, "not_warm", Refused;
+    /// The source's data would be the only copy, or the target is not the one that serves.
+    OnlyCopy, "only_copy", Refused;
+    /// The two servers do not hold the same number of keys.
+    CountsDiffer, "counts_differ", Refused;
+    /// A key that was read on both servers differs.
+    ValuesDiffer, "values_differ", Refused;
+    /// The initial sync starts over and over.
+    SyncLoops, "sync_loops", Failed;
+    /// The replication link did not come up, or the sync did not end, in time.
+    SyncTimedOut, "sync_timed_out", TimedOut;
+    /// The replica did not catch up in time.
+    LagTooHigh, "lag_too_high", TimedOut;
+    /// Application commands kept arriving.
+    NotQuiet, "not_quiet", TimedOut;
+    /// The server did not end in time after SHUTDOWN.
+    StillRunning, "still_running", TimedOut;
+    /// A server did not answer a command in time, or the connection broke.
+    ConnectionLost, "connection_lost", Failed;
+    /// A server refused a command.
+    CommandFailed, "command_failed", Failed;
+    /// The end state read back is not the one asked for.
+    NotConfirmed, "not_confirmed", Failed;
+    /// The handover stands between its two transactions.
+    HalfDone, "half_done", Failed;
+    /// The journal can't be read or written.
+    JournalFailed, "journal_failed", Failed;
+    /// The caller asked to stop (Ctrl-C).
+    Cancelled, "cancelled", Failed;
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.as_str())
+    }
+}
+
+/// In what state an error leaves things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// No server was changed.
+    Unchanged,
+    /// What had been changed was put back: the source serves as before.
+    Undone,
+    /// Something is under way or half done: run the same thing again.
+    Interrupted,
+}
+
+impl State {
+    /// The stable text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Unchanged => "unchanged",
+            State::Undone => "undone",
+            State::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// An error as an operator reads it: one sentence that says what was found where, one that says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Error {
+    /// The stable reason.
+    pub code: Code,
+    /// The server it is about, such as `source 127.0.0.1:6379`; none where it is about an argument.
+    pub server: Option<String>,
+    /// What was found.
+    pub found: String,
+    /// What to do next; may be empty.
+    pub remedy: String,
+    /// In what state things are.
+    pub state: State,
+}
+
+impl Error {
+    /// An error about the call itself, before any server was asked.
+    pub fn new(code: Code, found: impl Into<String>) -> Self {
+        Error { code, server: None, found: found.into(), remedy: String::new(), state: State::Unchanged }
+    }
+
+    /// A wrong argument, named.
+    pub fn input(field: &str, problem: impl fmt::Display) -> Self {
+        Error::new(Code::InvalidInput, format!("{field}: {problem}"))
+    }
+
+    /// Names the server it is about.
+    pub fn at(mut self, server: impl fmt::Display) -> Self {
+        self.server = Some(server.to_string());
+        self
+    }
+
+    /// Says what to do next.
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = remedy.into();
+        self
+    }
+
+    /// Says in what state things are.
+    pub fn state(mut self, state: State) -> Self {
+        self.state = state;
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(server) = &self.server {
+            write!(f, "{server}: ")?;
+        }
+        write!(f, "{}", self.found)?;
+        if !self.remedy.is_empty() {
+            write!(f, "; {}", self.remedy)?;
+        }
+        match self.state {
+            State::Unchanged => write!(f, " (unchanged)"),
+            State::Undone => write!(f, " (undone: the source serves as before)"),
+            State::Interrupted => write!(f, " (interrupted: run the same thing again)"),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Carries out what the handover machine says, on connections that are open beforehand, one round trip a command.
+
+use std::time::{Duration, Instant};
+
+use redis::Value;
+use serde::Serialize;
+
+use crate::{
+    decide::handover::{Changed, End, Limits, Machine, Next, Outcome, Position, Seen},
+    journal::Handover,
+    redirect,
+    run::{Event, Run},
+    server::{
+        Command, Said, Server, elements,
+        info::{Info, Replication, Role, keyspace},
+        text,
+    },
+};
+
+/// How long one command of the cut may take before its reply counts as lost.
+const REPLY: Duration = Duration::from_secs(1);
+
+/// A pause between two looks at a server that has not answered.
+const BREATH: Duration = Duration::from_millis(5);
+
+/// A phase of the handover and how long it took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "redis_baton"))]
+pub struct Phase {
+    /// `pause`, `drain`, `demote`, `promote`, `undo`, `release` or `confirm`.
+    pub name: String,
+    /// How long it took.
+    pub microseconds: u64,
+}
+
+/// How one attempt went.
+pub struct Attempt {
+    /// How it ended.
+    pub end: End,
+    /// Its phases in order.
+    pub phases: Vec<Phase>,
+}
+
+/// The two servers of a handover with what is to become of them.
+pub struct Cut<'a> {
+    /// The server that serves before.
+    pub demoted: &'a Server,
+    /// The server that serves afterwards.
+    pub promoted: &'a Server,
+    /// Their ports.
+    pub handover: &'a Handover,
+    /// The address at which the demoted one reaches the promoted one afterwards.
+    pub serving: (&'a str, u16),
+    /// How long things may take.
+    pub limits: Limits,
+}
+
+impl Cut<'_> {
+    /// Runs the machine to its end. The wish to stop waits meanwhile: every way out is bounded by the limits.
+    pub async fn run(&self, run: &Run, mut machine: Machine) -> Attempt {
+        let _shield = run.shield();
+        let start = Instant::now();
+        let mut phases: Vec<Phase> = Vec::new();
+        let mut phase_began = start;
+        let end = loop {
+            let next = machine.next().clone();
+            let name = match &next {
+                Next::Stop(end) => break end.clone(),
+                next => phase_name(next),
+            };
+            let began = start.elapsed();
+            let seen = self.carry_out(&next).await;
+            machine.saw(seen, began, start.elapsed());
+            if matches!(machine.next(), Next::Stop(_)) || phase_name(machine.next()) != name {
+                let microseconds = phase_began.elapsed().as_micros() as u64;
+                phases.push(Phase { name: name.to_owned(), microseconds });
+                phase_began = Instant::now();
+            } else if next != Next::Poll {
+                tokio::time::sleep(BREATH).await;
+            }
+        };
+        // Told only now: listeners must not cost the clients time.
+        for command in self.commands_sent(&phases) {
+            run.action(command);
+        }
+        for phase in &phases {
+            run.emit(&Event::Phase { name: phase_static(&phase.name), microseconds: phase.microseconds });
+        }
+        Attempt { end, phases }
+    }
+
+    async fn carry_out(&self, next: &Next) -> Seen {
+        match next {
+            Next::Pause => Seen::Position(position(self.demoted, &[self.pause()]).await),
+            Next::Poll => Seen::Position(position(self.promoted, &[]).await),
+            Next::Release => {
+                let _ = tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await;
+                Seen::Released
+            }
+            Next::Demote => Seen::Role(transaction(self.demoted, &self.demotion()).await),
+            Next::Promote => match transaction(self.promoted, &self.promotion()).await {
+                // Without the old connection the transaction is sent again over a new one.
+                Outcome::Lost => Seen::Role(self.over_new_connection(self.promoted, &self.promotion()).await),
+                outcome => Seen::Role(outcome),
+            },
+            Next::Undo => match transaction(self.demoted, &self.undoing()).await {
+                Outcome::Lost => Seen::Role(self.over_new_connection(self.demoted, &self.undoing()).await),
+                outcome => Seen::Role(outcome),
+            },
+            Next::AskSource => Seen::Role(self.over_new_connection(self.demoted, &[]).await),
+            Next::AskTarget => Seen::Role(self.over_new_connection(self.promoted, &[]).await),
+            Next::Stop(_) => Seen::Released,
+        }
+    }
+
+    /// Sends a transaction to whichever of its ports the server listens on now.
+    async fn over_new_connection(&self, server: &Server, commands: &[Command]) -> Outcome<Changed> {
+        let tls = server.endpoint.tls.is_some();
+        let mut endpoints = vec![server.endpoint.clone()];
+        for ports in [self.handover.public, self.handover.aside, self.handover.from] {
+            endpoints.push(server.endpoint.with_port(if tls { ports.tls } else { ports.plain }));
+        }
+        for endpoint in endpoints {
+            let connecting = Server::connect(&server.run, server.side, &endpoint);
+            let Ok(Ok(found)) = tokio::time::timeout(REPLY, connecting).await else { continue };
+            if found.identity.run_id == server.identity.run_id {
+                return transaction(&found, commands).await;
+            }
+        }
+        Outcome::Lost
+    }
+
+    fn pause(&self) -> Command {
+        Command::new(["CLIENT", "PAUSE", &self.limits.pause.as_millis().to_string(), "WRITE"])
+    }
+
+    /// Everything about the demotion is one transaction: between its parts a client that comes back too early would
+    /// land on a replica and see READONLY.
+    fn demotion(&self) -> Vec<Command> {
+        let (host, port) = self.serving;
+        let mut commands = vec![
+            Command::new(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]),
+            Command::new(["CLIENT", "KILL", "TYPE", "pubsub"]),
+        ];
+        commands.extend(redirect::leave(self.handover));
+        commands.push(Command::replicaof(host, port));
+        commands
+    }
+
+    fn promotion(&self) -> Vec<Command> {
+        let mut commands = vec![Command::replicaof_no_one()];
+        commands.extend(redirect::arrive(self.handover));
+        commands
+    }
+
+    fn undoing(&self) -> Vec<Command> {
+        let mut commands = vec![Command::replicaof_no_one()];
+        commands.extend(redirect::come_back(self.handover));
+        commands.push(unpause());
+        commands
+    }
+
+    fn commands_sent(&self, phases: &[Phase]) -> Vec<String> {
+        let line = |server: &Server, commands: &[Command]| {
+            let commands: Vec<_> = commands.iter().map(ToString::to_string).collect();
+            let text = commands.join("; ");
+            if commands.len() > 1 { format!("{server}: MULTI; {text}; EXEC") } else { format!("{server}: {text}") }
+        };
+        let sent = phases.iter().filter_map(|phase| match phase.name.as_str() {
+            "pause" => Some(line(self.demoted, &[self.pause()])),
+            "release" => Some(line(self.demoted, &[unpause()])),
+            "demote" => Some(line(self.demoted, &self.demotion())),
+            "promote" => Some(line(self.promoted, &self.promotion())),
+            "undo" => Some(line(self.demoted, &self.undoing())),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    /// The commands of a whole cut, as a dry run shows them.
+    pub fn planned(&self) -> Vec<String> {
+        let names = ["pause", "demote", "promote"];
+        let phases: Vec<_> = names.iter().map(|name| Phase { name: (*name).to_owned(), microseconds: 0 }).collect();
+        let mut planned = self.commands_sent(&phases);
+        planned.push(format!("{}: {}", self.demoted, unpause()));
+        planned
+    }
+}
+
+/// `CLIENT UNPAUSE`.
+pub fn unpause() -> Command {
+    Command::new(["CLIENT", "UNPAUSE"])
+}
+
+fn phase_name(next: &Next) -> &'static str {
+    match next {
+        Next::Pause => "pause",
+        Next::Poll => "drain",
+        Next::Release => "release",
+        Next::Demote | Next::AskSource => "demote",
+        Next::Promote | Next::AskTarget => "promote",
+        Next::Undo => "undo",
+        Next::Stop(_) => "stop",
+    }
+}
+
+fn phase_static(name: &str) -> &'static str {
+    ["pause", "drain", "release", "demote", "promote", "undo", "confirm"]
+        .into_iter()
+        .find(|n| *n == name)
+        .unwrap_or("stop")
+}
+
+/// Sends commands and reads offset and key counts behind them, in one go.
+async fn position(server: &Server, commands: &[Command]) -> Outcome<Position> {
+    let mut all = commands.to_vec();
+    all.extend([Command::info("replication"), Command::info("keyspace")]);
+    let Ok(Ok(replies)) = tokio::time::timeout(REPLY, server.pipeline(&all)).await else { return Outcome::Lost };
+    match replies.into_iter().collect::<Result<Vec<_>, Said>>() {
+        Ok(replies) => {
+            let info: Vec<_> =
+                replies.iter().rev().take(2).filter_map(|r| text(r).ok()).map(|t| Info::parse(&t)).collect();
+            match info.as_slice() {
+                [keys, replication] => {
+                    Outcome::Done(Position { offset: Replication::from(replication).offset, keyspace: keyspace(keys) })
+                }
+                _ => Outcome::Lost,
+            }
+        }
+        Err(said) => Outcome::Refused(said.text),
+    }
+}
+
+/// Runs commands in one `MULTI`/`EXEC` that ends with a look at the server's role. No commands: just the look.
+async fn transaction(server: &Server, commands: &[Command]) -> Outcome<Changed> {
+    let mut all = vec![Command::new(["MULTI"])];
+    all.extend_from_slice(commands);
+    all.extend([Command::info("replication"), Command::new(["EXEC"])]);
+    let Ok(Ok(mut replies)) = tokio::time::timeout(REPLY, server.pipeline(&all)).await else { return Outcome::Lost };
+    // Refused when it was queued: then EXEC says EXECABORT, and nothing was done.
+    let queued = replies.iter().position(Result::is_err);
+    let executed = match (queued, replies.pop()) {
+        (Some(n), _) => {
+            let said = replies.get(n).and_then(|r| r.as_ref().err()).map(|said| said.text.clone());
+            let command = all.get(n).map(ToString::to_string).unwrap_or_default();
+            return Outcome::Refused(format!("{command}: {}", said.unwrap_or_default()));
+        }
+        (None, Some(Ok(values))) => elements(values),
+        (None, _) => return Outcome::Lost,
+    };
+    let Some(info) = executed.last().and_then(|value| text(value).ok()) else { return Outcome::Lost };
+    let replication = Replication::from(&Info::parse(&info));
+    let refused = commands.iter().zip(&executed).find_map(|(command, value)| match value {
+        Value::ServerError(error) => Some(format!("{command}: {}", error.details().unwrap_or(error.code()))),
+        _ => None,
+    });
+    Outcome::Done(Changed {
+        master: replication.role == Role::Master,
+        offset: replication.offset,
+        port_refused: refused,
+    })
+}

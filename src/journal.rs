@@ -1,0 +1,250 @@
+//! What can't be read back from the servers later: an append-only file of JSON lines, one file a pair.
+//!
+//! State lives in the servers. The journal only keeps the values that raised settings had before, and where each
+//! of the two processes listens after a handover, so that a rerun (of this step, the next one, or after a crash)
+//! finds them again by their run id. Secrets are never written. Each line is on disk before the command it is
+//! about is sent.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    io::{ErrorKind, Read, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    endpoint::Endpoint,
+    error::{Code, Error, Result},
+};
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// A parameter is about to be set for the time of the upgrade.
+    Raised {
+        /// The server's run id.
+        run_id: String,
+        /// The parameter.
+        parameter: String,
+        /// Its value before; none where that is a secret.
+        original: Option<String>,
+    },
+    /// A raised parameter has its original value again.
+    Restored {
+        /// The server's run id.
+        run_id: String,
+        /// The parameter.
+        parameter: String,
+    },
+    /// A handover is about to demote one server and promote the other.
+    Handover(Handover),
+    /// The last handover was taken back: the server that was to be demoted serves.
+    Undone,
+    /// The source was shut down.
+    Retired {
+        /// Its run id.
+        run_id: String,
+    },
+}
+
+/// The ports a server listens on; 0 where it does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// `port`.
+    pub plain: u16,
+    /// `tls-port`.
+    pub tls: u16,
+}
+
+/// Who hands over to whom, and where each one listens before and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// Run id of the source of the upgrade.
+    pub source: String,
+    /// Run id of the target of the upgrade.
+    pub target: String,
+    /// Whether it is a rollback: the target hands over to the source.
+    pub back: bool,
+    /// Where clients arrive: the ports that the server which is promoted has afterwards.
+    pub public: Ports,
+    /// The ports that the demoted one has afterwards.
+    pub aside: Ports,
+    /// The ports the promoted one had before.
+    pub from: Ports,
+}
+
+/// A pair's journal. Reading one that does not exist finds nothing; the file is made by the first record.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    path: PathBuf,
+}
+
+impl Journal {
+    /// The journal of a pair in `dir`, by default `$XDG_STATE_HOME/redis-baton` or `~/.local/state/redis-baton`.
+    pub fn of(dir: Option<&Path>, source: &Endpoint, target: &Endpoint) -> Result<Self> {
+        let dir = match dir {
+            Some(dir) => dir.to_owned(),
+            None => default_dir().ok_or_else(|| Error::input("journal_dir", "is needed: HOME is not set"))?,
+        };
+        let part = |endpoint: &Endpoint| -> String {
+            endpoint
+                .to_string()
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' })
+                .collect()
+        };
+        Ok(Journal { path: dir.join(format!("{}--{}.jsonl", part(source), part(target))) })
+    }
+
+    /// Adds a record and returns when it is on disk.
+    pub fn append(&self, record: &Record) -> Result<()> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            at: f64,
+            #[serde(flatten)]
+            record: &'a Record,
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let write = || -> anyhow::Result<()> {
+            if let Some(dir) = self.path.parent() {
+                fs::create_dir_all(dir).context("its folder can't be made")?;
+            }
+            let mut line = serde_json::to_string(&Line { at, record })?;
+            line.push('\n');
+            let mut file = OpenOptions::new().create(true).append(true).read(true).open(&self.path)?;
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            if whole < text.len() {
+                // A crash cut the last line short: what it was about had not been sent.
+                file.set_len(whole as u64)?;
+            }
+            file.write_all(line.as_bytes())?;
+            file.sync_data()?;
+            Ok(())
+        };
+        write().map_err(|e| {
+            self.failed(format!("can't be written: {e:#}")).remedy("give a journal_dir that can be written")
+        })
+    }
+
+    /// All records, oldest first. A last line that a crash cut short is passed over.
+    pub fn records(&self) -> Result<Vec<Record>> {
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(self.failed(format!("can't be read: {e}"))),
+        };
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole
+            .lines()
+            .enumerate()
+            .map(|(n, line)| {
+                serde_json::from_str(line).map_err(|e| self.failed(format!("line {} can't be read: {e}", n + 1)))
+            })
+            .collect()
+    }
+
+    /// The parameters of a server that are raised now, with the value each had first.
+    pub fn raised(&self, server: &str) -> Result<BTreeMap<String, Option<String>>> {
+        let mut raised = BTreeMap::new();
+        for record in self.records()? {
+            match record {
+                Record::Raised { run_id, parameter, original } if run_id == server => {
+                    raised.entry(parameter).or_insert(original);
+                }
+                Record::Restored { run_id, parameter } if run_id == server => {
+                    raised.remove(&parameter);
+                }
+                _ => {}
+            }
+        }
+        Ok(raised)
+    }
+
+    /// The last handover that was begun and not taken back.
+    pub fn handover(&self) -> Result<Option<Handover>> {
+        let mut standing: Vec<Handover> = Vec::new();
+        for record in self.records()? {
+            match record {
+                Record::Handover(handover) => standing.push(handover),
+                Record::Undone => drop(standing.pop()),
+                _ => {}
+            }
+        }
+        Ok(standing.pop())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn failed(&self, found: String) -> Error {
+        Error::new(Code::JournalFailed, format!("the journal {} {found}", self.path.display()))
+    }
+}
+
+fn default_dir() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("redis-baton"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> Journal {
+        let dir = std::env::temp_dir().join(format!("redis-baton-journal-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        Journal::of(Some(&dir), &Endpoint::default(), &Endpoint::default().with_port(7000)).unwrap()
+    }
+
+    fn raised(parameter: &str, original: &str) -> Record {
+        Record::Raised { run_id: "r".into(), parameter: parameter.into(), original: Some(original.into()) }
+    }
+
+    #[test]
+    fn the_first_original_counts_until_it_is_restored() {
+        let journal = scratch("raised");
+        journal.append(&raised("a", "1")).unwrap();
+        journal.append(&raised("a", "2")).unwrap();
+        assert_eq!(journal.raised("r").unwrap()["a"].as_deref(), Some("1"));
+        journal.append(&Record::Restored { run_id: "r".into(), parameter: "a".into() }).unwrap();
+        assert!(journal.raised("r").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_line_cut_short_by_a_crash_is_passed_over() {
+        let journal = scratch("cut");
+        journal.append(&raised("a", "1")).unwrap();
+        let mut file = OpenOptions::new().append(true).open(journal.path()).unwrap();
+        file.write_all(b"{\"record\":\"undo").unwrap();
+        assert_eq!(journal.records().unwrap().len(), 1);
+        journal.append(&raised("b", "2")).unwrap();
+        assert_eq!(journal.records().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_handover_taken_back_stands_no_more() {
+        let journal = scratch("handover");
+        let handover = Handover {
+            source: "s".into(),
+            target: "t".into(),
+            back: false,
+            public: Ports { plain: 1, tls: 0 },
+            aside: Ports { plain: 2, tls: 0 },
+            from: Ports { plain: 3, tls: 0 },
+        };
+        journal.append(&Record::Handover(handover.clone())).unwrap();
+        assert_eq!(journal.handover().unwrap(), Some(handover));
+        journal.append(&Record::Undone).unwrap();
+        assert_eq!(journal.handover().unwrap(), None);
+    }
+}

@@ -1,0 +1,35 @@
+//! redis-baton replaces a live Redis or Valkey by another one, and loses no acknowledged write doing so.
+//!
+//! The map, from the outside to the servers:
+//!
+//! - [`upgrade`]: the whole procedure as one call.
+//! - [`step`]: one file a step: look, decide, act, confirm.
+//! - [`decide`]: the decisions, without I/O: the [stage](decide::stage) an upgrade has reached, what stands
+//!   [against](decide::findings) it, who can read [whose](decide::compat) data, the [handover](decide::handover).
+//! - [`handover`]: carries out what the handover machine says.
+//! - [`redirect`]: how clients are made to arrive at the new server.
+//! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
+//! - [`journal`]: what can't be read back from the servers later.
+//! - [`server`]: one typed connection; the only place where commands leave.
+//! - [`endpoint`], [`run`], [`error`], [`facts`]: an address and login, one call's context, what goes wrong, what
+//!   results carry.
+
+pub mod decide;
+pub mod endpoint;
+pub mod error;
+pub mod facts;
+pub mod handover;
+pub mod journal;
+pub mod pair;
+pub mod redirect;
+pub mod run;
+pub mod server;
+pub mod step;
+pub mod upgrade;
+
+#[cfg(feature = "python")]
+mod python;
+
+pub use endpoint::{Endpoint, Tls};
+pub use error::{Code, Error, Kind, Result, State};
+pub use run::{Event, Run};

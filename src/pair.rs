@@ -1,0 +1,270 @@
+//! The two processes of an upgrade, found wherever they listen now.
+//!
+//! `source` and `target` name two processes by the addresses they had when the upgrade began, in every step and
+//! for good. After a takeover the target answers at the source's address and the source at another port; the
+//! journal says which, and the run ids tell who is who.
+
+use std::{path::Path, sync::Arc};
+
+use serde_json::json;
+
+use crate::{
+    decide::stage::{Part, Stage, follows, stage},
+    endpoint::Endpoint,
+    error::{Code, Error, Result, State},
+    facts::Facts,
+    journal::{Handover, Journal, Ports, Record},
+    run::Run,
+    server::{
+        Server, Side,
+        info::{Info, Replication, keyspace},
+    },
+};
+
+/// The two processes.
+pub struct Pair {
+    /// The source, or why it can't be reached.
+    source: Result<Server>,
+    /// The target, or why it can't be reached.
+    target: Result<Server>,
+    /// The handover between them that was begun last, if any.
+    pub handover: Option<Handover>,
+    /// The pair's journal.
+    pub journal: Journal,
+    /// The call.
+    pub run: Arc<Run>,
+}
+
+/// A server with what it says of itself now.
+pub struct Seen {
+    /// Everything `INFO` says.
+    pub info: Info,
+    /// Its replication.
+    pub replication: Replication,
+    /// Where it listens.
+    pub ports: Ports,
+}
+
+/// Both servers as they are now.
+pub struct Look {
+    /// The source; none if it is gone.
+    pub source: Option<Seen>,
+    /// The target.
+    pub target: Seen,
+    /// How far the upgrade has come.
+    pub stage: Stage,
+}
+
+impl Pair {
+    /// Connects to both, wherever they are now.
+    pub async fn find(
+        run: &Arc<Run>,
+        source: &Endpoint,
+        target: &Endpoint,
+        journal_dir: Option<&Path>,
+    ) -> Result<Self> {
+        source.check()?;
+        target.check()?;
+        let journal = Journal::of(journal_dir, source, target)?;
+        let handover = journal.handover()?;
+        let (at_source, at_target) =
+            tokio::join!(log_in(run, Side::Source, source, target), log_in(run, Side::Target, target, source));
+        if let (Ok(a), Ok(b)) = (&at_source, &at_target)
+            && a.identity.run_id == b.identity.run_id
+        {
+            let error = Error::new(Code::SameServer, format!("{source} and {target} are one and the same server"))
+                .remedy("give the new instance as target");
+            return Err(error);
+        }
+        let pair = |source, target, handover| Pair { source, target, handover, journal, run: Arc::clone(run) };
+        // A record of other processes is an earlier upgrade's.
+        let Some(handover) = handover else { return Ok(pair(at_source, at_target, None)) };
+        let known = |server: &Result<Server>| {
+            let id = server.as_ref().map(|s| s.identity.run_id.as_str()).unwrap_or_default();
+            id == handover.source || id == handover.target
+        };
+        if !known(&at_source) && !known(&at_target) || at_target.as_ref().is_ok_and(|_| !known(&at_target)) {
+            return Ok(pair(at_source, at_target, None));
+        }
+        let mut candidates = vec![at_source, at_target];
+        let mut asked = vec![source.to_string(), target.to_string()];
+        for (ports, endpoint) in
+            [handover.aside, handover.from, handover.public].iter().flat_map(|p| [(p, source), (p, target)])
+        {
+            let endpoint = endpoint.with_port(if endpoint.tls.is_some() { ports.tls } else { ports.plain });
+            if endpoint.port != 0 && !asked.contains(&endpoint.to_string()) {
+                asked.push(endpoint.to_string());
+                candidates.push(log_in(run, Side::Source, &endpoint, target).await);
+            }
+        }
+        let mut take = |id: &str, side: Side| {
+            let found = candidates.iter().position(|s| s.as_ref().is_ok_and(|s| s.identity.run_id == id));
+            match found {
+                Some(n) => candidates.swap_remove(n).map(|server| server.on(side)),
+                None => Err(gone(side, id)),
+            }
+        };
+        let (target, source) = (take(&handover.target, Side::Target), take(&handover.source, Side::Source));
+        Ok(pair(source, target, Some(handover)))
+    }
+
+    /// The source, or why it can't be reached.
+    pub fn source(&self) -> Result<&Server> {
+        self.source.as_ref().map_err(Clone::clone)
+    }
+
+    /// The target, or why it can't be reached.
+    pub fn target(&self) -> Result<&Server> {
+        self.target.as_ref().map_err(Clone::clone)
+    }
+
+    /// The server on that side.
+    pub fn side(&self, side: Side) -> Result<&Server> {
+        match side {
+            Side::Source => self.source(),
+            Side::Target => self.target(),
+        }
+    }
+
+    /// Looks at both and tells how far the upgrade has come.
+    pub async fn look(&self) -> Result<Look> {
+        let target_server = self.target()?;
+        let source_server = match &self.source {
+            Ok(server) => Some(server),
+            // The journal says that the target was promoted or was about to be, and the source is gone. A target that
+            // is still a replica then is left to the operator: its master may come back.
+            Err(_) if self.handover.as_ref().is_some_and(|h| !h.back) => None,
+            Err(error) => return Err(error.clone()),
+        };
+        let (source, target) = tokio::join!(
+            async {
+                match source_server {
+                    Some(server) => see(server).await.map(Some),
+                    None => Ok(None),
+                }
+            },
+            see(target_server)
+        );
+        let (source, target) = (source?, target?);
+        let Some(seen) = &source else {
+            if target.replication.master.is_some() {
+                return Err(Error::new(
+                    Code::HalfDone,
+                    "is still a replica, and its master is gone: whether it has everything can't be told any more",
+                )
+                .at(target_server)
+                .remedy("start the source again, or promote the target with force")
+                .state(State::Interrupted));
+            }
+            return Ok(Look { source, target, stage: Stage::Retired });
+        };
+        let hosts = [self.source()?.endpoint.host.as_str(), target_server.endpoint.host.as_str()];
+        let moved = self.handover.as_ref().map(|h| [h.public, h.aside, h.from]).unwrap_or_default();
+        let ports = |seen: &Seen| -> Vec<u16> {
+            moved.iter().chain([&seen.ports]).flat_map(|p| [p.plain, p.tls]).filter(|p| *p != 0).collect()
+        };
+        let part = |this: &Seen, other: &Seen| Part {
+            role: this.replication.role,
+            follows_other: follows(&this.replication, &other.replication, &hosts, &ports(other)),
+        };
+        let stage = stage(part(seen, &target), part(&target, seen)).ok_or_else(|| self.unexpected(seen, &target))?;
+        Ok(Look { source, target, stage })
+    }
+
+    /// What both look like, for `before` and `after`.
+    pub async fn facts(&self) -> Facts {
+        let mut facts = Facts::default();
+        for (name, server) in [("source", &self.source), ("target", &self.target)] {
+            let Ok(server) = server else {
+                facts.insert(name, json!(null));
+                continue;
+            };
+            match server.info("default").await {
+                Ok(info) => facts.insert(name, describe(server, &info)),
+                Err(_) => facts.insert(name, json!(null)),
+            }
+        }
+        facts
+    }
+
+    fn unexpected(&self, source: &Seen, target: &Seen) -> Error {
+        let follows = |seen: &Seen| match &seen.replication.master {
+            Some((host, port)) => format!("a replica of {host}:{port}"),
+            None => "a master".to_owned(),
+        };
+        let (source_is, target_is) = (follows(source), follows(target));
+        let Ok(target_server) = self.target() else { return Error::new(Code::UnexpectedRoles, source_is) };
+        if source.replication.master.is_some() {
+            let error = Error::new(Code::SourceIsReplica, format!("is itself {source_is}"))
+                .remedy("give the master as source; replicas of it follow");
+            return match self.source() {
+                Ok(server) => error.at(server),
+                Err(_) => error,
+            };
+        }
+        Error::new(Code::TargetFollowsOther, format!("is {target_is}, not of the source"))
+            .at(target_server)
+            .remedy("make it a master again with REPLICAOF NO ONE, or give another target")
+    }
+
+    /// Notes that a handover is about to begin; it is on disk when this returns.
+    pub fn begin(&mut self, handover: Handover) -> Result<()> {
+        self.journal.append(&Record::Handover(handover.clone()))?;
+        self.handover = Some(handover);
+        Ok(())
+    }
+}
+
+impl Look {
+    /// The source's view, where the step needs a live source.
+    pub fn source(&self) -> Result<&Seen> {
+        self.source.as_ref().ok_or_else(|| Error::new(Code::Unreachable, "the source is gone"))
+    }
+}
+
+/// Everything about one server that the stage depends on.
+pub async fn see(server: &Server) -> Result<Seen> {
+    let (info, config) = tokio::join!(server.info("default"), server.config(&["port", "tls-port"]));
+    let (info, config) = (info?, config?);
+    let port = |name: &str| config.get(name).and_then(|p| p.parse().ok()).unwrap_or_default();
+    Ok(Seen {
+        replication: Replication::from(&info),
+        info,
+        ports: Ports { plain: port("port"), tls: port("tls-port") },
+    })
+}
+
+/// Logs in at an address: with its own login, else with the other server's. `replicate` carries the source's users
+/// to the target, so from then on the target takes the source's login.
+async fn log_in(run: &Arc<Run>, side: Side, endpoint: &Endpoint, other: &Endpoint) -> Result<Server> {
+    let first = Server::connect(run, side, endpoint).await;
+    match &first {
+        Err(error) if error.code == Code::AuthFailed && other.password.is_some() => {
+            Server::connect(run, side, &endpoint.with_login_of(other)).await.or(first)
+        }
+        _ => first,
+    }
+}
+
+fn describe(server: &Server, info: &Info) -> serde_json::Value {
+    let replication = Replication::from(info);
+    let keys: u64 = keyspace(info).values().map(|counts| counts.keys).sum();
+    json!({
+        "address": server.endpoint.to_string(),
+        "version": server.identity.title(),
+        "role": replication.role,
+        "follows": replication.master.map(|(host, port)| format!("{host}:{port}")),
+        "keys": keys,
+    })
+}
+
+fn gone(side: Side, run_id: &str) -> Error {
+    Error::new(
+        Code::Unreachable,
+        format!(
+            "the {} of this upgrade (run id {}) answers at none of its addresses",
+            side.as_str(),
+            &run_id[..run_id.len().min(8)]
+        ),
+    )
+}

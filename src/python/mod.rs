@@ -1,0 +1,45 @@
+//! The Python edge: translates arguments, results and errors, and decides nothing.
+
+mod convert;
+mod endpoint;
+mod steps;
+
+use pyo3::prelude::*;
+
+/// The Rust core of redis-baton.
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use super::endpoint::PyEndpoint;
+    #[pymodule_export]
+    use super::steps::{
+        clients, preflight, promote, replicate, retire, rollback, switchover, upgrade, verify, wait_quiescent,
+        wait_synced,
+    };
+    #[pymodule_export]
+    use crate::{
+        decide::findings::Finding,
+        handover::Phase,
+        step::{
+            clients::{ClientGroup, Clients},
+            preflight::{Estimates, Preflight},
+            promote::Promote,
+            replicate::Replicate,
+            retire::Retire,
+            switchover::Switchover,
+            verify::{Database, Verify},
+            wait_quiescent::{ActiveClient, WaitQuiescent},
+            wait_synced::WaitSynced,
+        },
+        upgrade::{StepReport, Upgrade},
+    };
+
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        let codes: Vec<_> = crate::Code::ALL.iter().map(|code| (code.as_str(), code.meaning())).collect();
+        module.add("REASONS", codes.into_iter().collect::<std::collections::BTreeMap<_, _>>())
+    }
+}

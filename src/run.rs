@@ -1,0 +1,250 @@
+//! One call of a step: its event stream, what it did so far, and the wish to stop.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use crate::error::{Code, Error, Result, State};
+
+/// What happens while a step runs. The only progress channel: callbacks, the Ansible output, the journal's
+/// reader and reports all see the same events.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A step begins.
+    Step {
+        /// Its name.
+        step: &'static str,
+    },
+    /// A command that changes a server was sent (secrets masked).
+    Action {
+        /// The server and the command, as in a result's `actions`.
+        action: String,
+    },
+    /// The initial sync moves on.
+    Sync {
+        /// What the target is doing: `waiting`, `receiving`, `loading` or `streaming`.
+        stage: &'static str,
+        /// Bytes received so far.
+        bytes: u64,
+        /// Bytes in all, where the server knows.
+        total: Option<u64>,
+        /// Bytes a second since the transfer began.
+        rate: Option<u64>,
+        /// Seconds that are left at this rate.
+        seconds_left: Option<f64>,
+    },
+    /// A wait looked again.
+    Waiting {
+        /// For what.
+        wanted: &'static str,
+        /// What it saw instead.
+        found: String,
+    },
+    /// A phase of the handover has ended.
+    Phase {
+        /// Its name.
+        name: &'static str,
+        /// How long it took.
+        microseconds: u64,
+    },
+    /// Something the operator should know.
+    Warning {
+        /// In one sentence.
+        warning: String,
+    },
+}
+
+type Sink = Box<dyn Fn(&Event) + Send + Sync>;
+
+/// The context every step runs in.
+pub struct Run {
+    /// Look and decide only: no command that changes a server is sent.
+    pub dry: bool,
+    caller: Arc<Caller>,
+    started: Instant,
+    actions: Mutex<Vec<String>>,
+    warnings: Mutex<Vec<String>>,
+}
+
+/// Who called: listens to events, and may want to stop.
+struct Caller {
+    sink: Sink,
+    cancelled: AtomicBool,
+    shields: AtomicUsize,
+    wake: Notify,
+}
+
+impl Run {
+    /// A context that hands every event to `sink`.
+    pub fn new(dry: bool, sink: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Run::of(
+            dry,
+            Arc::new(Caller {
+                sink: Box::new(sink),
+                cancelled: AtomicBool::new(false),
+                shields: AtomicUsize::new(0),
+                wake: Notify::new(),
+            }),
+        )
+    }
+
+    /// A context for one part of this one: same caller, its own actions and warnings.
+    pub fn part(&self) -> Self {
+        Run::of(self.dry, Arc::clone(&self.caller))
+    }
+
+    fn of(dry: bool, caller: Arc<Caller>) -> Self {
+        Run { dry, caller, started: Instant::now(), actions: Mutex::default(), warnings: Mutex::default() }
+    }
+
+    /// Takes over what a part has noted.
+    pub fn take_in(&self, part: &Run) {
+        lock(&self.actions).extend(part.actions());
+        lock(&self.warnings).extend(part.warnings());
+    }
+
+    /// Tells whoever listens.
+    pub fn emit(&self, event: &Event) {
+        (self.caller.sink)(event);
+    }
+
+    /// Notes a command that changes a server; in a dry run, one that would be sent.
+    pub fn action(&self, action: String) {
+        self.emit(&Event::Action { action: action.clone() });
+        lock(&self.actions).push(action);
+    }
+
+    /// Notes something the operator should know.
+    pub fn warn(&self, warning: impl Into<String>) {
+        let warning = warning.into();
+        self.emit(&Event::Warning { warning: warning.clone() });
+        lock(&self.warnings).push(warning);
+    }
+
+    /// The commands noted so far.
+    pub fn actions(&self) -> Vec<String> {
+        lock(&self.actions).clone()
+    }
+
+    /// The warnings noted so far.
+    pub fn warnings(&self) -> Vec<String> {
+        lock(&self.warnings).clone()
+    }
+
+    /// Seconds since the call began.
+    pub fn elapsed(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Asks the step to stop at its next safe point.
+    pub fn cancel(&self) {
+        self.caller.cancelled.store(true, Ordering::SeqCst);
+        self.caller.wake.notify_waiters();
+    }
+
+    /// While the returned guard lives, the wish to stop waits: between the two transactions of the handover,
+    /// and while settings are put back.
+    pub fn shield(&self) -> Shield<'_> {
+        self.caller.shields.fetch_add(1, Ordering::SeqCst);
+        Shield(self)
+    }
+
+    /// Whether a guard of [`Run::shield`] lives.
+    pub fn is_shielded(&self) -> bool {
+        self.caller.shields.load(Ordering::SeqCst) > 0
+    }
+
+    /// An error as it is true for this run: once commands were sent, "unchanged" no longer is.
+    pub fn truthful(&self, error: Error) -> Error {
+        let sent = !self.dry && !lock(&self.actions).is_empty();
+        match error.state {
+            State::Unchanged if sent => error.state(State::Interrupted),
+            _ => error,
+        }
+    }
+
+    /// Waits for `future`, unless the caller wants to stop meanwhile.
+    pub async fn interruptible<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            done = future => Ok(done),
+            () = self.stop_wanted() => Err(Error::new(Code::Cancelled, "stopped as asked")),
+        }
+    }
+
+    /// Sleeps, unless the caller wants to stop meanwhile.
+    pub async fn sleep(&self, duration: Duration) -> Result<()> {
+        self.interruptible(tokio::time::sleep(duration)).await
+    }
+
+    async fn stop_wanted(&self) {
+        loop {
+            let woken = self.caller.wake.notified();
+            if self.caller.cancelled.load(Ordering::SeqCst) && self.caller.shields.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            woken.await;
+        }
+    }
+}
+
+/// Holds the wish to stop back for as long as it lives.
+pub struct Shield<'a>(&'a Run);
+
+impl Drop for Shield<'_> {
+    fn drop(&mut self) {
+        self.0.caller.shields.fetch_sub(1, Ordering::SeqCst);
+        self.0.caller.wake.notify_waiters();
+    }
+}
+
+/// A point in time by which something must have happened.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    end: Instant,
+    /// The time given, for messages.
+    pub given: Duration,
+}
+
+impl Deadline {
+    /// That long from now.
+    pub fn after(given: Duration) -> Self {
+        // Far enough for any wait, near enough not to overflow an Instant.
+        let given = given.min(Duration::from_secs(365 * 24 * 3600));
+        Deadline { end: Instant::now() + given, given }
+    }
+
+    /// Whether it has passed.
+    pub fn passed(&self) -> bool {
+        Instant::now() >= self.end
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_shield_holds_the_wish_to_stop_back() {
+        let run = Run::new(false, |_| {});
+        run.cancel();
+        let shield = run.shield();
+        run.sleep(Duration::from_millis(1)).await.expect("shielded");
+        drop(shield);
+        let error = run.sleep(Duration::from_secs(60)).await.unwrap_err();
+        assert_eq!(error.code, Code::Cancelled);
+    }
+}

@@ -1,0 +1,101 @@
+//! A command with its printable form, in which secrets are masked.
+
+use std::fmt;
+
+/// One command to a server.
+#[derive(Clone)]
+pub struct Command {
+    words: Vec<Vec<u8>>,
+    shown: String,
+}
+
+impl Command {
+    /// A command of these words.
+    pub fn new<W: AsRef<[u8]>>(words: impl IntoIterator<Item = W>) -> Self {
+        words.into_iter().fold(Command { words: Vec::new(), shown: String::new() }, |command, word| command.word(word))
+    }
+
+    /// `INFO section`.
+    pub fn info(section: &str) -> Self {
+        Command::new(["INFO", section])
+    }
+
+    /// `CONFIG SET parameter value`; a secret parameter's value is masked.
+    pub fn config_set(parameter: &str, value: &str) -> Self {
+        let command = Command::new(["CONFIG", "SET", parameter]);
+        if super::config::is_secret(parameter) { command.secret(value) } else { command.word(value) }
+    }
+
+    /// `REPLICAOF host port`.
+    pub fn replicaof(host: &str, port: u16) -> Self {
+        Command::new(["REPLICAOF", host, &port.to_string()])
+    }
+
+    /// `REPLICAOF NO ONE`.
+    pub fn replicaof_no_one() -> Self {
+        Command::new(["REPLICAOF", "NO", "ONE"])
+    }
+
+    /// Adds a word.
+    pub fn word(mut self, word: impl AsRef<[u8]>) -> Self {
+        let shown = String::from_utf8_lossy(word.as_ref());
+        if shown.is_empty() || shown.contains(char::is_whitespace) {
+            self.show(&format!("{shown:?}"));
+        } else {
+            self.show(&shown);
+        }
+        self.words.push(word.as_ref().to_vec());
+        self
+    }
+
+    /// Adds a word that nobody may read.
+    pub fn secret(mut self, word: impl AsRef<[u8]>) -> Self {
+        self.show("***");
+        self.words.push(word.as_ref().to_vec());
+        self
+    }
+
+    /// The first word.
+    pub fn name(&self) -> &str {
+        self.words.first().and_then(|word| std::str::from_utf8(word).ok()).unwrap_or_default()
+    }
+
+    pub(super) fn packed(&self) -> redis::Cmd {
+        let mut command = redis::Cmd::with_capacity(self.words.len(), self.words.iter().map(Vec::len).sum());
+        for word in &self.words {
+            command.arg(word.as_slice());
+        }
+        command
+    }
+
+    fn show(&mut self, word: &str) {
+        if !self.shown.is_empty() {
+            self.shown.push(' ');
+        }
+        self.shown.push_str(word);
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Command({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_and_empty_words_are_visible() {
+        assert_eq!(Command::config_set("masterauth", "hunter2").to_string(), "CONFIG SET masterauth ***");
+        assert_eq!(Command::config_set("save", "").to_string(), "CONFIG SET save \"\"");
+        assert_eq!(Command::new(["AUTH"]).secret("hunter2").to_string(), "AUTH ***");
+    }
+}

@@ -1,0 +1,83 @@
+//! Runtime parameters: reading them, and raising them for a while with the original on record.
+
+use std::collections::BTreeMap;
+
+use redis::Value;
+
+use super::{Command, Server, elements, text};
+use crate::{
+    error::{Code, Error, Result, State},
+    journal::{Journal, Record},
+};
+
+/// Parameters whose value is a secret: it appears in no action, no event and no journal.
+const SECRETS: [&str; 6] =
+    ["requirepass", "masterauth", "primaryauth", "tls-key-file-pass", "tls-client-key-file-pass", "sentinel-pass"];
+
+/// Whether a parameter's value must not be shown.
+pub fn is_secret(parameter: &str) -> bool {
+    SECRETS.iter().any(|secret| parameter.eq_ignore_ascii_case(secret))
+}
+
+impl Server {
+    /// The present values of these parameters; those the server does not know are left out.
+    pub async fn config(&self, parameters: &[&str]) -> Result<BTreeMap<String, String>> {
+        // One GET a parameter in one go: several patterns in one command came with 7.0.
+        let commands: Vec<_> = parameters.iter().map(|p| Command::new(["CONFIG", "GET", p])).collect();
+        let mut values = BTreeMap::new();
+        for (command, reply) in commands.iter().zip(self.pipeline(&commands).await?) {
+            let reply = reply.map_err(|said| self.refused(command, &said))?;
+            let words: Vec<String> = match reply {
+                Value::Map(pairs) => pairs.iter().flat_map(|(k, v)| [k, v]).map(text).collect::<Result<_>>()?,
+                other => elements(other).iter().map(text).collect::<Result<_>>()?,
+            };
+            values.extend(words.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+        }
+        Ok(values)
+    }
+
+    /// Sets a parameter for as long as the upgrade lasts. Its present value goes into the journal first, so that
+    /// whoever comes later can restore it. Nothing is sent where it has the value already.
+    pub async fn raise(&self, journal: &Journal, parameter: &str, value: &str) -> Result<()> {
+        let present = self.config(&[parameter]).await?.remove(parameter).ok_or_else(|| {
+            Error::new(Code::CommandFailed, format!("does not know the parameter {parameter}")).at(self)
+        })?;
+        if present == value {
+            return Ok(());
+        }
+        if !self.run.dry {
+            journal.append(&Record::Raised {
+                run_id: self.identity.run_id.clone(),
+                parameter: parameter.to_owned(),
+                // A secret is not written down. Where there was none, that is no secret.
+                original: Some(present).filter(|v| v.is_empty() || !is_secret(parameter)),
+            })?;
+        }
+        self.change(&Command::config_set(parameter, value)).await
+    }
+
+    /// Puts back what [`Server::raise`] has raised on this server, in this call or an earlier one: all of it, or
+    /// the parameters named. What can't be put back is a warning.
+    pub async fn restore(&self, journal: &Journal, only: Option<&[&str]>) -> Result<()> {
+        let _shield = self.run.shield();
+        for (parameter, original) in journal.raised(&self.identity.run_id)? {
+            if only.is_some_and(|only| !only.contains(&parameter.as_str())) {
+                continue;
+            }
+            let Some(original) = original else {
+                self.run.warn(format!("{self}: the earlier value of {parameter} is a secret and was not written down"));
+                continue;
+            };
+            let present = self.config(&[&parameter]).await?.remove(&parameter);
+            if present.as_ref() != Some(&original) {
+                self.change(&Command::config_set(&parameter, &original))
+                    .await
+                    .map_err(|e| e.state(State::Interrupted))?;
+            }
+            if !self.run.dry {
+                journal.append(&Record::Restored { run_id: self.identity.run_id.clone(), parameter })?;
+            }
+        }
+        Ok(())
+    }
+}

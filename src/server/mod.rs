@@ -1,0 +1,327 @@
+//! One typed connection to one server: the only place where commands leave this crate.
+//!
+//! Reading goes through [`Server::read`] and friends, changing through [`Server::change`]: that notes the
+//! command for `actions`, masks its secrets, and in a dry run does not send it.
+
+pub mod acl;
+pub mod client_list;
+pub mod command;
+pub mod config;
+pub mod info;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, Value, aio::MultiplexedConnection};
+use serde::Serialize;
+
+pub use command::Command;
+use info::{Identity, Info, Replication};
+
+use crate::{
+    endpoint::Endpoint,
+    error::{Code, Error, Result, State},
+    run::Run,
+};
+
+/// How long one command may take to be answered before the connection counts as lost.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The name our connections carry in CLIENT LIST.
+pub const CLIENT_NAME: &str = "redis-baton";
+
+/// Which of the two processes of an upgrade is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The live master to be replaced.
+    Source,
+    /// The new instance.
+    Target,
+}
+
+impl Side {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Side::Source => "source",
+            Side::Target => "target",
+        }
+    }
+}
+
+/// What the server said instead of doing what it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The first word, such as `NOPERM`.
+    pub word: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// A server that has let us in.
+#[derive(Clone)]
+pub struct Server {
+    /// Which of the two it is.
+    pub side: Side,
+    /// Where it was reached, with the login that it accepted.
+    pub endpoint: Endpoint,
+    /// Who it is.
+    pub identity: Identity,
+    /// The call this connection belongs to.
+    pub run: Arc<Run>,
+    connection: MultiplexedConnection,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Server({self})")
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.side.as_str(), self.endpoint)
+    }
+}
+
+impl Server {
+    /// Connects, logs in and asks the server who it is.
+    pub async fn connect(run: &Arc<Run>, side: Side, endpoint: &Endpoint) -> Result<Self> {
+        let opening =
+            run.interruptible(tokio::time::timeout(endpoint.connect_timeout, Self::open(run, side, endpoint)));
+        match opening.await? {
+            Ok(server) => server,
+            Err(_) => Err(silent(endpoint).at(format_args!("{} {endpoint}", side.as_str()))),
+        }
+    }
+
+    async fn open(run: &Arc<Run>, side: Side, endpoint: &Endpoint) -> Result<Self> {
+        let at = format!("{} {endpoint}", side.as_str());
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(Some(RESPONSE_TIMEOUT));
+        let connection = endpoint
+            .client()
+            .map_err(|e| e.at(&at))?
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .map_err(|e| not_connected(&e, endpoint).at(&at))?;
+        let mut server = Server {
+            side,
+            endpoint: endpoint.clone(),
+            identity: Identity::default(),
+            run: Arc::clone(run),
+            connection,
+        };
+        server.log_in().await?;
+        // A name makes us visible to whoever looks, and tells our own connections from the application's.
+        // Where the account may not set it, nothing depends on it.
+        let name = Command::new(["CLIENT", "SETNAME", CLIENT_NAME]);
+        let mut replies = server.pipeline(&[name, Command::new(["INFO"])]).await?;
+        let info = match replies.pop() {
+            Some(Ok(value)) => Info::parse(&text(&value).map_err(|_| not_redis(&server.endpoint).at(&at))?),
+            Some(Err(said)) => return Err(server.refused(&Command::new(["INFO"]), &said)),
+            None => return Err(not_redis(&server.endpoint).at(&at)),
+        };
+        server.identity = Identity::from(&info).ok_or_else(|| not_redis(&server.endpoint).at(&at))?;
+        Ok(server)
+    }
+
+    async fn log_in(&mut self) -> Result<()> {
+        let Some(password) = &self.endpoint.password else { return Ok(()) };
+        let command = match &self.endpoint.user {
+            Some(user) => Command::new(["AUTH", user]).secret(password),
+            None => Command::new(["AUTH"]).secret(password),
+        };
+        match self.ask(&command).await? {
+            Ok(_) => Ok(()),
+            Err(said) => Err(self.refused(&command, &said)),
+        }
+    }
+
+    /// The same connection, known to be that side's.
+    pub fn on(self, side: Side) -> Self {
+        Server { side, ..self }
+    }
+
+    /// A connection of its own to the same server.
+    pub async fn reconnect(&self) -> Result<Self> {
+        Self::connect(&self.run, self.side, &self.endpoint).await
+    }
+
+    /// Sends commands in one go and returns each one's reply, or what the server said against it.
+    pub async fn pipeline(&self, commands: &[Command]) -> Result<Vec<Result<Value, Said>>> {
+        let mut pipeline = redis::Pipeline::with_capacity(commands.len());
+        for command in commands {
+            pipeline.add_command(command.packed());
+        }
+        let mut connection = self.connection.clone();
+        let replies = self
+            .run
+            .interruptible(connection.send_packed_commands(&pipeline, 0, commands.len()))
+            .await?
+            .map_err(|e| self.lost(&e))?;
+        Ok(replies.into_iter().map(said).collect())
+    }
+
+    /// Sends one command: its reply, or what the server said against it.
+    pub async fn ask(&self, command: &Command) -> Result<Result<Value, Said>> {
+        let mut replies = self.pipeline(std::slice::from_ref(command)).await?;
+        replies
+            .pop()
+            .ok_or_else(|| Error::new(Code::ConnectionLost, "sent no reply").at(self).state(State::Interrupted))
+    }
+
+    /// Sends one command that changes nothing; what the server says against it is an error.
+    pub async fn read(&self, command: &Command) -> Result<Value> {
+        self.ask(command).await?.map_err(|said| self.refused(command, &said))
+    }
+
+    /// Sends one command that changes the server; in a dry run it is only noted.
+    pub async fn change(&self, command: &Command) -> Result<()> {
+        self.change_all(std::slice::from_ref(command)).await
+    }
+
+    /// Sends commands that change the server in one go, and stops at the first one refused.
+    pub async fn change_all(&self, commands: &[Command]) -> Result<()> {
+        for command in commands {
+            self.run.action(format!("{self}: {command}"));
+        }
+        if self.run.dry {
+            return Ok(());
+        }
+        for (command, reply) in commands.iter().zip(self.pipeline(commands).await?) {
+            if let Err(said) = reply {
+                return Err(self.refused(command, &said).state(State::Interrupted));
+            }
+        }
+        Ok(())
+    }
+
+    /// `INFO` with every section that the server gives by default, or one of them.
+    pub async fn info(&self, section: &str) -> Result<Info> {
+        let value = self.read(&Command::info(section)).await?;
+        Ok(Info::parse(&text(&value).map_err(|e| e.at(self))?))
+    }
+
+    /// `INFO replication`, typed.
+    pub async fn replication(&self) -> Result<Replication> {
+        Ok(Replication::from(&self.info("replication").await?))
+    }
+
+    /// What a refusal means for the step that sent the command.
+    pub fn refused(&self, command: &Command, said: &Said) -> Error {
+        let error = match said.word.as_str() {
+            "NOAUTH" | "WRONGPASS" => Error::new(Code::AuthFailed, format!("the login was refused: {}", said.text))
+                .remedy("give the user and the password this server knows"),
+            "ERR" if command.name() == "AUTH" => {
+                Error::new(Code::AuthFailed, format!("the login was refused: {}", said.text))
+            }
+            "NOPERM" => {
+                Error::new(Code::PermissionDenied, format!("user {} may not run {command}: {}", self.user(), said.text))
+                    .remedy("grant it, or give another user")
+            }
+            "LOADING" => Error::new(Code::Loading, "is loading its data set").remedy("wait until it has finished"),
+            "BUSY" => Error::new(Code::CommandFailed, "is busy with a script or function")
+                .remedy("wait for it, or end it with SCRIPT KILL or FUNCTION KILL"),
+            "DENIED" => Error::new(Code::AuthFailed, "is in protected mode and refuses connections from other hosts")
+                .remedy("set a password or bind addresses on it"),
+            _ => Error::new(Code::CommandFailed, format!("refused {command}: {}", said.text)),
+        };
+        error.at(self)
+    }
+
+    /// The account we are logged in as.
+    pub fn user(&self) -> &str {
+        self.endpoint.user.as_deref().unwrap_or("default")
+    }
+
+    fn lost(&self, error: &RedisError) -> Error {
+        let found = if error.is_timeout() {
+            format!("did not answer within {} seconds", RESPONSE_TIMEOUT.as_secs())
+        } else {
+            format!("the connection broke: {error}")
+        };
+        let error = match error.kind() {
+            // A plain connection to a TLS port ends like this, at its first command.
+            ErrorKind::Parse if self.identity.run_id.is_empty() => tls_mismatch(&self.endpoint),
+            _ if self.identity.run_id.is_empty() && error.is_connection_dropped() => tls_mismatch(&self.endpoint),
+            _ => Error::new(Code::ConnectionLost, found).state(State::Interrupted),
+        };
+        error.at(self)
+    }
+}
+
+fn not_connected(error: &RedisError, endpoint: &Endpoint) -> Error {
+    let text = error.to_string();
+    let lower = text.to_lowercase();
+    if lower.contains("lookup") || lower.contains("name or service") || lower.contains("resolve") {
+        return Error::new(Code::HostUnknown, format!("the host name {:?} does not resolve", endpoint.host));
+    }
+    if endpoint.tls.is_some() && !error.is_connection_refusal() {
+        let plain = lower.contains("invalidcontenttype") || lower.contains("corrupt message") || lower.contains("eof");
+        return if plain {
+            tls_mismatch(endpoint)
+        } else {
+            Error::new(Code::TlsFailed, format!("the TLS handshake failed: {text}"))
+                .remedy("check ca_certs, the certificate's names and the client certificate")
+        };
+    }
+    Error::new(Code::Unreachable, format!("nothing answers there: {text}"))
+        .remedy("check host and port, and that the server runs")
+}
+
+fn silent(endpoint: &Endpoint) -> Error {
+    let seconds = endpoint.connect_timeout.as_secs_f64();
+    if endpoint.tls.is_some() {
+        return Error::new(Code::TlsFailed, format!("did not answer the TLS handshake within {seconds} seconds"))
+            .remedy("is it a TLS port? If not, leave TLS out");
+    }
+    Error::new(Code::Unreachable, format!("did not answer within {seconds} seconds"))
+        .remedy("check host, port and firewall; a TLS port needs TLS")
+}
+
+fn tls_mismatch(endpoint: &Endpoint) -> Error {
+    if endpoint.tls.is_some() {
+        Error::new(Code::TlsFailed, "does not speak TLS on this port").remedy("leave TLS out, or give the TLS port")
+    } else {
+        Error::new(Code::TlsFailed, "ended the connection at the first command, as a TLS port does")
+            .remedy("if it is a TLS port, ask for TLS")
+    }
+}
+
+fn not_redis(endpoint: &Endpoint) -> Error {
+    Error::new(Code::NotRedis, format!("what answers at {endpoint} is neither Redis nor Valkey"))
+}
+
+fn said(value: Value) -> Result<Value, Said> {
+    match value {
+        Value::ServerError(error) => Err(Said {
+            word: error.code().to_owned(),
+            text: match error.details() {
+                Some(details) => format!("{} {details}", error.code()),
+                None => error.code().to_owned(),
+            },
+        }),
+        value => Ok(value),
+    }
+}
+
+/// The text of a bulk or simple string.
+pub fn text(value: &Value) -> Result<String> {
+    match value {
+        Value::BulkString(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+        Value::SimpleString(text) => Ok(text.clone()),
+        Value::VerbatimString { text, .. } => Ok(text.clone()),
+        Value::Int(number) => Ok(number.to_string()),
+        Value::Okay => Ok("OK".into()),
+        other => Err(Error::new(Code::CommandFailed, format!("sent {other:?} where text was expected"))),
+    }
+}
+
+/// The elements of an array.
+pub fn elements(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(values) | Value::Set(values) => values,
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,281 @@
+//! `preflight`: what stands against the upgrade, what would be done, and what it would cost. Changes nothing.
+
+use std::{net::IpAddr, time::Duration};
+
+use serde::Serialize;
+
+use super::Call;
+use crate::{
+    decide::{
+        findings::{Finding, Level, PARAMETERS, PairFacts, Redirect, ServerFacts, findings},
+        stage::Stage,
+    },
+    endpoint::Endpoint,
+    error::{Code, Error, Result},
+    facts::{finish, step_result},
+    journal::Ports,
+    pair::{Pair, see},
+    server::{Command, Server, client_list::ClientKind, elements, text},
+};
+
+/// Bytes a second of an initial sync, for the estimate; the slower of what was seen on loopback and a gigabit link.
+const SYNC_RATE: f64 = 100e6;
+
+/// How many ports above the target's are tried for the source to move to.
+const ASIDE_PORTS: u16 = 20;
+
+/// What is wished.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// How clients are moved.
+    pub redirect: Redirect,
+    /// The port the source moves to in a takeover; none for the first free one above the target's.
+    pub aside_port: Option<u16>,
+    /// Take a target that holds data of its own: it is wiped.
+    pub force: bool,
+}
+
+/// What the upgrade would cost, estimated from what the source says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "redis_baton"))]
+pub struct Estimates {
+    /// Seconds of the initial sync, at 100 MB/s.
+    pub sync_seconds: f64,
+    /// Bytes of memory that the target will need for the data.
+    pub memory_bytes: u64,
+    /// Milliseconds for which writes wait in the switchover, where the target keeps up.
+    pub write_gap_ms: f64,
+}
+
+step_result! {
+    /// What `preflight` returns.
+    pub struct Preflight {
+        /// Whether nothing blocks the upgrade.
+        pub ok: bool,
+        /// How far it has come: `apart`, `following`, `half_done`, `switched` or `retired`; `unexpected` where the
+        /// roles fit none.
+        pub stage: String,
+        /// Everything found, blockers first.
+        pub findings: Vec<Finding>,
+        /// `reversible`: the old server can take over back without loss for as long as it follows.
+        pub strategy: String,
+        /// What would be done, in order.
+        pub plan: Vec<String>,
+        /// What it would cost.
+        pub estimates: Estimates,
+    }
+}
+
+/// Looks at both servers and lists what stands against the upgrade.
+pub async fn preflight(call: &Call, options: &Options) -> Result<Preflight> {
+    let pair = call.begin("preflight").await?;
+    let examined = examine(&pair, options).await?;
+    let before = pair.facts().await;
+    for finding in examined.findings.iter().filter(|f| f.level == Level::Warning.as_str()) {
+        call.run.warn(format!("{}: {}; {}", finding.server, finding.found, finding.remedy));
+    }
+    let plan = plan(&pair, &examined, options);
+    Ok(finish!(
+        call.run,
+        before.clone(),
+        before,
+        Preflight {
+            ok: examined.findings.iter().all(|f| f.level != Level::Blocker.as_str()),
+            stage: examined.stage.map_or("unexpected".to_owned(), |stage| word(&stage)),
+            findings: examined.findings,
+            strategy: "reversible".to_owned(),
+            plan,
+            estimates: Estimates {
+                sync_seconds: (examined.used_memory as f64 / SYNC_RATE * 100.0).round() / 100.0,
+                memory_bytes: examined.used_memory,
+                write_gap_ms: 3.0,
+            },
+        }
+    ))
+}
+
+/// What was found out about a pair.
+pub(crate) struct Examined {
+    pub findings: Vec<Finding>,
+    pub stage: Option<Stage>,
+    pub used_memory: u64,
+    pub aside: Option<Ports>,
+}
+
+/// Gathers the facts of both servers and has them judged.
+pub(crate) async fn examine(pair: &Pair, options: &Options) -> Result<Examined> {
+    let stage = match pair.look().await {
+        Ok(look) if matches!(look.stage, Stage::Apart | Stage::Following) => Some(look.stage),
+        // The handover has been begun or done: there is nothing left to be found out beforehand.
+        Ok(look) => {
+            let used_memory = look.target.info.number("used_memory").unwrap_or_default();
+            return Ok(Examined { findings: Vec::new(), stage: Some(look.stage), used_memory, aside: None });
+        }
+        // The findings say it, with everything else there is to say.
+        Err(e) if [Code::SourceIsReplica, Code::TargetFollowsOther, Code::UnexpectedRoles].contains(&e.code) => None,
+        Err(error) => return Err(error),
+    };
+    let (source, target) = (pair.source()?, pair.target()?);
+    let (source_facts, target_facts) = tokio::join!(gather(source), gather(target));
+    let (source_facts, target_facts) = (source_facts?, target_facts?);
+    let aside = aside(source, source_facts.ports, target_facts.ports, options.aside_port).await?;
+    let facts = PairFacts {
+        redirect: options.redirect,
+        force: options.force,
+        following: stage == Some(Stage::Following),
+        same_host: same_host(&source.endpoint, &target.endpoint).await,
+        aside,
+    };
+    Ok(Examined {
+        findings: findings(&source_facts, &target_facts, &facts),
+        stage,
+        used_memory: source_facts.info.number("used_memory").unwrap_or_default(),
+        aside,
+    })
+}
+
+async fn gather(server: &Server) -> Result<ServerFacts> {
+    let denied = denied(server).await?;
+    let seen = see(server).await?;
+    let addresses = addresses(&server.endpoint).await;
+    let modules = match server.ask(&Command::new(["MODULE", "LIST"])).await? {
+        Ok(list) => elements(list).into_iter().filter_map(|m| text(elements(m).get(1)?).ok()).collect(),
+        Err(_) => Vec::new(),
+    };
+    let clock = elements(server.read(&Command::new(["TIME"])).await?);
+    let clock: Vec<f64> = clock.iter().filter_map(|part| text(part).ok()?.parse().ok()).collect();
+    let watched_by_sentinel = match server.connections().await {
+        Ok(connections) => connections.iter().any(|c| c.kind == ClientKind::Sentinel),
+        Err(error) if error.code == Code::PermissionDenied => false,
+        Err(error) => return Err(error),
+    };
+    Ok(ServerFacts {
+        name: server.to_string(),
+        user: server.user().to_owned(),
+        identity: server.identity.clone(),
+        config: server.config(&PARAMETERS).await?,
+        info: seen.info,
+        replication: seen.replication,
+        ports: seen.ports,
+        modules,
+        denied,
+        watched_by_sentinel,
+        clock: clock.first().unwrap_or(&0.0) + clock.get(1).unwrap_or(&0.0) / 1e6,
+        loopback: !addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback),
+    })
+}
+
+/// Needed commands that the server refuses to our account. Each is asked for with an argument that the command
+/// itself refuses, after the permission was checked: so nothing happens, on any version, and a command that was
+/// renamed away is found too.
+async fn denied(server: &Server) -> Result<Vec<String>> {
+    const PROBES: [(&str, &[&str]); 8] = [
+        ("INFO", &["INFO", "server"]),
+        ("CONFIG GET", &["CONFIG", "GET", "port"]),
+        ("CONFIG SET", &["CONFIG", "SET", "redis-baton-probe", "1"]),
+        ("REPLICAOF", &["REPLICAOF", "redis-baton-probe", "no-port"]),
+        ("CLIENT PAUSE", &["CLIENT", "PAUSE", "no-number"]),
+        ("CLIENT KILL", &["CLIENT", "KILL", "TYPE", "no-type"]),
+        ("EXEC", &["EXEC"]),
+        ("SHUTDOWN", &["SHUTDOWN", "NO-WORD"]),
+    ];
+    let commands: Vec<_> = PROBES.iter().map(|(_, words)| Command::new(*words)).collect();
+    let replies = server.pipeline(&commands).await?;
+    let denied = PROBES.iter().zip(replies).filter_map(|((name, _), reply)| {
+        let said = reply.err()?;
+        (said.word == "NOPERM" || said.text.contains("unknown command")).then(|| (*name).to_owned())
+    });
+    Ok(denied.collect())
+}
+
+/// The ports the source moves to in a takeover: the one wished, or the first above the target's that nothing listens
+/// on. None if there is no such port.
+async fn aside(source: &Server, from: Ports, target: Ports, wished: Option<u16>) -> Result<Option<Ports>> {
+    if let Some(port) = wished
+        && (port == 0 || [from.plain, from.tls, target.plain, target.tls].contains(&port))
+    {
+        return Err(Error::input("aside_port", format!("{port} is one of the two servers' own ports, or none")));
+    }
+    let mut free = Vec::new();
+    let first = target.plain.max(target.tls).saturating_add(1);
+    let candidates: Vec<u16> = wished.into_iter().chain(first..=first.saturating_add(ASIDE_PORTS)).collect();
+    let needed = [from.plain, from.tls].iter().filter(|port| **port != 0).count();
+    for port in candidates {
+        if free.len() == needed {
+            break;
+        }
+        if [from.plain, from.tls].contains(&port) || free.contains(&port) {
+            continue;
+        }
+        if answers(&source.endpoint.host, port).await {
+            if wished == Some(port) {
+                return Ok(None);
+            }
+            continue;
+        }
+        free.push(port);
+    }
+    if free.len() < needed {
+        return Ok(None);
+    }
+    let mut free = free.into_iter();
+    let mut take = |present: u16| if present == 0 { 0 } else { free.next().unwrap_or_default() };
+    Ok(Some(Ports { plain: take(from.plain), tls: take(from.tls) }))
+}
+
+/// Whether something listens there.
+async fn answers(host: &str, port: u16) -> bool {
+    let connecting = tokio::net::TcpStream::connect((host, port));
+    matches!(tokio::time::timeout(Duration::from_millis(300), connecting).await, Ok(Ok(_)))
+}
+
+/// Whether two addresses are on one host, as far as their names tell.
+async fn same_host(a: &Endpoint, b: &Endpoint) -> bool {
+    if a.host == b.host {
+        return true;
+    }
+    let (a, b) = tokio::join!(addresses(a), addresses(b));
+    a.iter().any(|ip| b.contains(ip)) || [&a, &b].iter().all(|ips| ips.iter().any(IpAddr::is_loopback))
+}
+
+async fn addresses(endpoint: &Endpoint) -> Vec<IpAddr> {
+    match tokio::net::lookup_host((endpoint.host.as_str(), 0)).await {
+        Ok(found) => found.map(|address| address.ip()).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+fn plan(pair: &Pair, examined: &Examined, options: &Options) -> Vec<String> {
+    let (Ok(source), Ok(target)) = (pair.source(), pair.target()) else {
+        return vec!["nothing: the target serves and the source is gone".into()];
+    };
+    let (from, to) = (source.identity.title(), target.identity.title());
+    let aside = examined.aside.map(|p| if p.plain != 0 { p.plain } else { p.tls }).unwrap_or_default();
+    let moving = match options.redirect {
+        Redirect::Takeover => format!(
+            "switchover: writes on the source wait for some milliseconds, every client is disconnected once, the source moves to port {aside} and {target} takes its address {} over",
+            source.endpoint
+        ),
+        Redirect::None => {
+            "switchover: writes on the source wait for some milliseconds, every client is disconnected once and has to come to the target by your own means".to_owned()
+        }
+    };
+    match examined.stage {
+        Some(Stage::Apart) | None => vec![
+            format!("replicate: {target} ({to}) becomes a replica of {source} ({from}); ACL users are carried over"),
+            "wait_synced: until the initial sync is done".into(),
+            "verify: key counts, some random keys, a ping".into(),
+            moving,
+            "the source follows the target and stays warm: rollback is possible until retire".into(),
+        ],
+        Some(Stage::Following) => vec!["wait_synced, verify: the target follows already".into(), moving],
+        Some(Stage::HalfDone) => vec!["switchover: goes on where it stopped".into()],
+        Some(Stage::Switched) => vec!["nothing but retire: the target serves and the source follows it".into()],
+        Some(Stage::Retired) => vec!["nothing: the target serves and the source is gone".into()],
+    }
+}
+
+/// The word serde has for a unit variant.
+pub(crate) fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}

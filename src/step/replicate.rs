@@ -1,0 +1,132 @@
+//! `replicate`: the target replicates from the source, with the source's ACL users.
+
+use std::time::Duration;
+
+use super::{Call, Login, preflight, replication_login, route};
+use crate::{
+    decide::{findings, stage::Stage},
+    error::{Code, Error, Result, State},
+    facts::{finish, step_result},
+    pair::Pair,
+    run::Deadline,
+    server::{
+        Command, Server,
+        acl::to_carry,
+        info::{Role, Version},
+    },
+};
+
+/// The least a replica's output buffer may hold during the initial sync, in bytes. Redis's default (256 MB, or 64 MB
+/// for a minute) ends a long sync under load, which then starts again, for ever.
+const OUTPUT_BUFFER: u64 = 1 << 30;
+
+/// What is wished.
+#[derive(Clone)]
+pub struct Options {
+    /// The checks of the preflight that guard this step.
+    pub preflight: preflight::Options,
+    /// The login the target uses at the source; none for the source endpoint's own.
+    pub login: Option<Login>,
+    /// How long the sync may take to begin.
+    pub wait_timeout: Duration,
+}
+
+step_result! {
+    /// What `replicate` returns.
+    pub struct Replicate {
+        /// Whether the target replicates from the source, or has done so and serves now.
+        pub replicating: bool,
+        /// The ACL users carried over by this call.
+        pub users_carried: Vec<String>,
+    }
+}
+
+/// Makes the target a replica of the source.
+pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
+    let pair = call.begin("replicate").await?;
+    let before = pair.facts().await;
+    let examined = preflight::examine(&pair, &options.preflight).await?;
+    if let Some(refusal) = findings::refusal(&examined.findings) {
+        return Err(refusal);
+    }
+    if examined.stage != Some(Stage::Apart) {
+        return Ok(finish!(
+            call.run,
+            before.clone(),
+            before,
+            Replicate { replicating: true, users_carried: Vec::new() }
+        ));
+    }
+    let (source, target) = (pair.source()?, pair.target()?);
+    let users_carried = carry_users(source, target).await?;
+    let route = route(source, crate::pair::see(source).await?.ports)?;
+    replication_login(&pair, target, source, options.login.as_ref(), route.tls).await?;
+    widen_output_buffer(&pair, source).await?;
+    // The first sync would wait 5 seconds for other replicas that never come.
+    source.raise(&pair.journal, "repl-diskless-sync-delay", "0").await?;
+    target.change(&Command::replicaof(&route.host, route.port)).await?;
+    if call.run.dry {
+        return Ok(finish!(call.run, before.clone(), before, Replicate { replicating: false, users_carried }));
+    }
+    let begun = wait_begun(&pair, options.wait_timeout).await;
+    source.restore(&pair.journal, Some(&["repl-diskless-sync-delay"])).await?;
+    begun?;
+    super::confirm_role(target, Role::Replica).await?;
+    let after = pair.facts().await;
+    Ok(finish!(call.run, before, after, Replicate { replicating: true, users_carried }))
+}
+
+/// Carries the source's ACL users over, with hashed passwords. Users that only the target has stay.
+async fn carry_users(source: &Server, target: &Server) -> Result<Vec<String>> {
+    let (theirs, ours) = match (source.users().await, target.users().await) {
+        (Ok(theirs), Ok(ours)) => (theirs, ours),
+        (Err(error), _) | (_, Err(error)) if error.code == Code::PermissionDenied => {
+            source.run.warn(format!("ACL users were not compared: {error}"));
+            return Ok(Vec::new());
+        }
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    let users = to_carry(&theirs, &ours, source.identity.has_redis(Version(6, 2, 0)));
+    for (name, rules) in &users {
+        target.set_user(name, rules).await?;
+    }
+    if !users.is_empty() && target.config(&["aclfile"]).await?.get("aclfile").is_some_and(|file| !file.is_empty()) {
+        target.change(&Command::new(["ACL", "SAVE"])).await?;
+    }
+    Ok(users.into_keys().collect())
+}
+
+async fn widen_output_buffer(pair: &Pair, source: &Server) -> Result<()> {
+    let limits = source.config(&["client-output-buffer-limit"]).await?;
+    let words: Vec<&str> = limits.get("client-output-buffer-limit").map(|l| l.split(' ').collect()).unwrap_or_default();
+    let hard =
+        words.chunks_exact(4).find(|class| ["slave", "replica"].contains(&class[0])).and_then(|c| c[1].parse().ok());
+    // 0 is no limit.
+    if hard.is_some_and(|hard: u64| hard != 0 && hard < OUTPUT_BUFFER) {
+        source.raise(&pair.journal, "client-output-buffer-limit", &format!("replica {OUTPUT_BUFFER} 0 0")).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the initial sync has begun, so that what was raised for its beginning can be restored.
+async fn wait_begun(pair: &Pair, timeout: Duration) -> Result<()> {
+    let (source, target) = (pair.source()?, pair.target()?);
+    let deadline = Deadline::after(timeout);
+    loop {
+        let (at_source, at_target) = tokio::join!(source.replication(), target.replication());
+        let (at_source, at_target) = (at_source?, at_target?);
+        let sending = at_source
+            .replicas
+            .iter()
+            .any(|r| ["send_bulk", "send_bulk_and_stream", "online"].contains(&r.state.as_str()));
+        if at_target.link_up || at_target.syncing && sending {
+            return Ok(());
+        }
+        if deadline.passed() {
+            let found = format!("the sync from the source has not begun within {} seconds", timeout.as_secs_f64());
+            let remedy = "look at its log: it can't reach the source, is not let in, or waits for a running save; it keeps trying";
+            return Err(Error::new(Code::SyncTimedOut, found).at(target).remedy(remedy).state(State::Interrupted));
+        }
+        pair.run.sleep(Duration::from_millis(10)).await?;
+    }
+}

@@ -1,0 +1,119 @@
+//! `retire`: the source is shut down, and its data was not the only copy.
+
+use std::time::Duration;
+
+use super::{Call, wait_quiescent};
+use crate::{
+    decide::stage::Stage,
+    error::{Code, Error, Result, State},
+    facts::{finish, step_result},
+    journal::Record,
+    pair::Pair,
+    run::Deadline,
+    server::{Command, Server, info::Info},
+};
+
+/// What is wished.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long the source may take to end.
+    pub wait_timeout: Duration,
+    /// Save the target's configuration to its file when its raised settings are restored, if it has one.
+    pub rewrite: bool,
+}
+
+step_result! {
+    /// What `retire` returns.
+    pub struct Retire {
+        /// Whether the source is gone.
+        pub retired: bool,
+        /// Whether it wrote its data to disk before: it does where the target writes none itself.
+        pub saved: bool,
+    }
+}
+
+/// Shuts the source down.
+pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
+    let pair = call.begin("retire").await?;
+    let before = pair.facts().await;
+    let look = pair.look().await?;
+    let target = pair.target()?;
+    if look.stage == Stage::Retired {
+        target.restore(&pair.journal, None).await?;
+        return Ok(finish!(call.run, before.clone(), before, Retire { retired: true, saved: false }));
+    }
+    let source = pair.source()?;
+    // In a dry run of the whole procedure the switchover before this step has not been done either.
+    let predicted = call.run.dry && look.stage != Stage::HalfDone;
+    if look.stage != Stage::Switched && !predicted {
+        return Err(Error::new(Code::OnlyCopy, "is not the replica of the target: its data may be the only copy")
+            .at(source)
+            .remedy("run switchover first"));
+    }
+    if !predicted {
+        guard(call, &pair).await?;
+    }
+    let save = !durable(target, &look.target.info).await?;
+    let command = Command::new(["SHUTDOWN", if save { "SAVE" } else { "NOSAVE" }]);
+    call.run.action(format!("{source}: {command}"));
+    if !call.run.dry {
+        shut_down(&pair, source, &command, options.wait_timeout).await?;
+        pair.journal.append(&Record::Retired { run_id: source.identity.run_id.clone() })?;
+        let raised = !pair.journal.raised(&target.identity.run_id)?.is_empty();
+        target.restore(&pair.journal, None).await?;
+        if raised && options.rewrite && !target.identity.config_file.is_empty() {
+            target.change(&Command::new(["CONFIG", "REWRITE"])).await?;
+        }
+    }
+    let after = pair.facts().await;
+    Ok(finish!(call.run, before, after, Retire { retired: !call.run.dry, saved: save }))
+}
+
+/// Refuses where somebody still uses the source, or where it is not in step with the target.
+async fn guard(call: &Call, pair: &Pair) -> Result<()> {
+    let source = pair.source()?;
+    let quiet = wait_quiescent::Options { quiet_for: Duration::from_millis(200), wait_timeout: Duration::from_secs(1) };
+    match wait_quiescent::wait_quiescent(call, &quiet).await {
+        Err(error) if error.code == Code::NotQuiet => {
+            Err(Error { code: Code::SourceInUse, ..error }
+                .remedy("move these clients first; wait_quiescent tells when"))
+        }
+        Err(error) => Err(error),
+        Ok(_) if !source.replication().await?.link_up => {
+            source.run.warn(format!("{source}: did not follow the target at the end (its link is down)"));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Whether a server writes its data to disk by itself.
+async fn durable(server: &Server, info: &Info) -> Result<bool> {
+    let config = server.config(&["appendonly", "save"]).await?;
+    let rdb =
+        config.get("save").is_some_and(|save| !save.is_empty()) && info.get("rdb_last_bgsave_status") == Some("ok");
+    let aof = config.get("appendonly").is_some_and(|on| on == "yes") && info.get("aof_last_write_status") == Some("ok");
+    Ok(rdb || aof)
+}
+
+/// Sends SHUTDOWN and waits until the process has ended. The reply is that the connection ends.
+async fn shut_down(pair: &Pair, source: &Server, command: &Command, timeout: Duration) -> Result<()> {
+    let deadline = Deadline::after(timeout);
+    if let Ok(Ok(Err(said))) = tokio::time::timeout(timeout, source.ask(command)).await {
+        return Err(source.refused(command, &said));
+    }
+    while source.reconnect().await.is_ok_and(|again| again.identity.run_id == source.identity.run_id) {
+        if deadline.passed() {
+            let found = format!("still runs {} seconds after SHUTDOWN", timeout.as_secs_f64());
+            return Err(Error::new(Code::StillRunning, found)
+                .at(source)
+                .remedy("look at its log")
+                .state(State::Interrupted));
+        }
+        pair.run.sleep(Duration::from_millis(20)).await?;
+    }
+    if let Ok(again) = source.reconnect().await {
+        source.run.warn(format!("{again}: was started again by its supervisor: stop and disable its service"));
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! `rollback`: the source serves again. The same handover backwards, for as long as the old one is warm.
+
+use super::{Call, switchover};
+use crate::{
+    decide::stage::Stage,
+    error::{Code, Error, Result},
+    server::Side,
+};
+
+/// Makes the source the master again. Where it is still the master, nothing is done; where a handover stopped half-way,
+/// it is taken back.
+pub async fn rollback(call: &Call, options: &switchover::Options) -> Result<switchover::Switchover> {
+    let mut pair = call.begin("rollback").await?;
+    let look = pair.look().await?;
+    if look.stage == Stage::Retired {
+        return Err(Error::new(Code::NotWarm, "the source is gone, so there is no way back")
+            .remedy("upgrade to an instance of the old version only if that can read the data"));
+    }
+    if look.stage == Stage::Switched && !look.source()?.replication.link_up {
+        return Err(Error::new(
+            Code::NotWarm,
+            "does not follow the new one any more (link down): going back would lose writes",
+        )
+        .at(pair.source()?)
+        .remedy("look at both logs"));
+    }
+    switchover::hand_over(call, &mut pair, look.stage, Side::Source, options).await
+}

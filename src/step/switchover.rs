@@ -1,0 +1,473 @@
+//! `switchover`: the target is the master and clients arrive there. [`crate::decide::handover`] is the protocol.
+
+use std::time::{Duration, Instant};
+
+use super::{Call, Login, preflight, replication_login, route};
+use crate::{
+    decide::{
+        findings::{self, Redirect},
+        handover::{End, Limits, Machine, Why},
+        stage::Stage,
+    },
+    error::{Code, Error, Result, State},
+    facts::{finish, step_result},
+    handover::{Attempt, Cut, Phase, unpause},
+    journal::{Handover, Ports, Record},
+    pair::{Pair, see},
+    run::{Deadline, Event},
+    server::{Command, Server, Side, info::Role},
+};
+
+/// A replica that was demoted reaches its new master with the next tick of the once-a-second replication cron.
+const WARM_WITHIN: Duration = Duration::from_secs(10);
+
+/// A PING every that many seconds: none in the time of a handover. Each one moves the offset, and a demoted master that
+/// is ahead of its successor by a PING can't follow it by a partial resync.
+const NO_PINGS: &str = "86400";
+
+/// What is wished.
+#[derive(Clone)]
+pub struct Options {
+    /// How clients are moved, to what port the source moves, and the checks before it.
+    pub preflight: preflight::Options,
+    /// How long writes on the source wait at most.
+    pub pause_budget: Duration,
+    /// How long a moment of little lag is waited for.
+    pub patience: Duration,
+    /// How many times a pause is tried in which the target does not catch up in time.
+    pub attempts: u32,
+    /// How many bytes the target may be behind when the pause begins: the fewer, the shorter the pause.
+    pub max_lag_bytes: u64,
+    /// Bytes of replication backlog of the server that is promoted: what the old one may miss and still follow.
+    pub backlog_bytes: u64,
+    /// The login the demoted server uses at the promoted one; none for the promoted one's endpoint's own.
+    pub login: Option<Login>,
+    /// Save the promoted server's configuration (port, role) to its file, if it has one.
+    pub rewrite: bool,
+}
+
+step_result! {
+    /// What `switchover` and `rollback` return.
+    pub struct Switchover {
+        /// The address clients arrive at.
+        pub serving: String,
+        /// The address of the old one, warm; none if it is gone.
+        pub parked: Option<String>,
+        /// Whether the old one follows the new one and can take over back.
+        pub warm: bool,
+        /// The phases of the handover that this call did, in order.
+        pub phases: Vec<Phase>,
+        /// Milliseconds from the pause to the promotion: how long writes waited.
+        pub write_gap_ms: f64,
+        /// Milliseconds of it, and of the confirmation after it, that the protocol took without the drain.
+        pub protocol_ms: f64,
+        /// Milliseconds that the target needed to catch up under the pause.
+        pub drain_ms: f64,
+        /// How many pauses it took.
+        pub attempts: u32,
+    }
+}
+
+/// Makes the target the master.
+pub async fn switchover(call: &Call, options: &Options) -> Result<Switchover> {
+    let mut pair = call.begin("switchover").await?;
+    let stage = pair.look().await?.stage;
+    if stage == Stage::Apart && !call.run.dry {
+        return Err(Error::new(Code::NotReplicating, "does not replicate from the source")
+            .at(pair.target()?)
+            .remedy("run replicate and wait_synced first"));
+    }
+    hand_over(call, &mut pair, stage, Side::Target, options).await
+}
+
+/// Makes the server on side `to` the master, from whatever stage things are in.
+pub(super) async fn hand_over(
+    call: &Call,
+    pair: &mut Pair,
+    stage: Stage,
+    to: Side,
+    options: &Options,
+) -> Result<Switchover> {
+    let before = pair.facts().await;
+    let back = to == Side::Source;
+    let mut done = Done::default();
+    let serves = |stage| match stage {
+        Stage::Apart | Stage::Following => Some(Side::Source),
+        Stage::Switched | Stage::Retired => Some(Side::Target),
+        Stage::HalfDone => None,
+    };
+    let dry_apart = call.run.dry && stage == Stage::Apart && !back;
+    match (serves(stage), pair.handover.clone()) {
+        (Some(side), _) if side == to && !dry_apart => settle(pair, to).await?,
+        (None, Some(handover)) => done = resume(pair, &handover, to, options).await?,
+        (None, None) => {
+            return Err(Error::new(Code::HalfDone, "both servers are replicas, and the journal of the handover is not here")
+                .remedy("run again where the handover was begun, or make the one that is to serve a master with REPLICAOF NO ONE")
+                .state(State::Interrupted));
+        }
+        _ => done = cut(pair, to, options).await?,
+    }
+    // Addresses have changed: find both again, by the journal.
+    let after = if call.run.dry || !done.attempted {
+        before.clone()
+    } else {
+        Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?.facts().await
+    };
+    let served = if call.run.dry { pair.side(serves(stage).unwrap_or(to))? } else { pair.side(to)? };
+    let other = if to == Side::Source { Side::Target } else { Side::Source };
+    let serving = match (&pair.handover, done.attempted && !call.run.dry) {
+        (Some(handover), true) => at(served, handover.public).to_string(),
+        _ => served.endpoint.to_string(),
+    };
+    let parked = pair.side(other).ok().map(|server| match (&pair.handover, done.attempted && !call.run.dry) {
+        (Some(handover), true) => at(server, handover.aside).to_string(),
+        _ => server.endpoint.to_string(),
+    });
+    let warm = if done.attempted { done.warm } else { stage == Stage::Switched };
+    Ok(finish!(
+        call.run,
+        before,
+        after,
+        Switchover {
+            serving,
+            parked,
+            warm,
+            write_gap_ms: done.milliseconds(&["pause", "drain", "demote", "promote"]),
+            protocol_ms: done.milliseconds(&["pause", "demote", "promote", "confirm"]),
+            drain_ms: done.milliseconds(&["drain"]),
+            phases: done.phases,
+            attempts: done.attempts,
+        }
+    ))
+}
+
+/// What the cut has done.
+#[derive(Default)]
+struct Done {
+    attempted: bool,
+    phases: Vec<Phase>,
+    attempts: u32,
+    warm: bool,
+}
+
+impl Done {
+    fn milliseconds(&self, names: &[&str]) -> f64 {
+        let microseconds: u64 = self
+            .phases
+            .iter()
+            .filter(|phase| names.contains(&phase.name.as_str()))
+            .map(|phase| phase.microseconds)
+            .sum();
+        microseconds as f64 / 1000.0
+    }
+}
+
+/// A server's address once it listens on these ports.
+fn at(server: &Server, ports: Ports) -> crate::Endpoint {
+    let tls = server.endpoint.tls.is_some();
+    match if tls { ports.tls } else { ports.plain } {
+        0 => server.endpoint.clone(),
+        port if server.endpoint.unix_socket.is_some() => crate::Endpoint { port, ..server.endpoint.clone() },
+        port => server.endpoint.with_port(port),
+    }
+}
+
+/// From the one that serves to the other one, from the start.
+async fn cut(pair: &mut Pair, to: Side, options: &Options) -> Result<Done> {
+    let from = if to == Side::Target { Side::Source } else { Side::Target };
+    let handover = planned_handover(pair, to, options).await?;
+    let (demoted, promoted) = (pair.side(from)?.clone(), pair.side(to)?.clone());
+    let route = route(&promoted, handover.public)?;
+    let cut = Cut {
+        demoted: &demoted,
+        promoted: &promoted,
+        handover: &handover,
+        serving: (&route.host, route.port),
+        limits: limits(options),
+    };
+    prepare(pair, &demoted, &promoted, route.tls, options).await?;
+    if pair.run.dry {
+        for command in cut.planned() {
+            pair.run.action(command);
+        }
+        return Ok(Done { attempted: true, warm: true, ..Done::default() });
+    }
+    let full_syncs = promoted.info("stats").await?.number("sync_full").unwrap_or_default();
+    pair.begin(handover.clone())?;
+    let outcome = attempts(pair, &cut, options).await;
+    let restored = demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await;
+    let mut done = match outcome {
+        Ok(done) => done,
+        Err(error) => {
+            if error.state != State::Interrupted {
+                pair.journal.append(&Record::Undone)?;
+                demoted.restore(&pair.journal, None).await?;
+            }
+            return Err(error);
+        }
+    };
+    restored?;
+    done.warm = finish_cut(pair, &cut, full_syncs, options).await?;
+    Ok(done)
+}
+
+/// Goes on where a handover stopped between its transactions: forward if its target is the one wished, else back.
+async fn resume(pair: &mut Pair, handover: &Handover, to: Side, options: &Options) -> Result<Done> {
+    let forward = handover.back == (to == Side::Source);
+    let (demoted, promoted) = if handover.back { (Side::Target, Side::Source) } else { (Side::Source, Side::Target) };
+    let (demoted, promoted) = (pair.side(demoted)?.clone(), pair.side(promoted)?.clone());
+    let route = route(&promoted, handover.public)?;
+    let serving = (route.host.as_str(), route.port);
+    let cut = Cut { demoted: &demoted, promoted: &promoted, handover, serving, limits: limits(options) };
+    if pair.run.dry {
+        pair.run.action(format!("{}: go on with the handover", if forward { &promoted } else { &demoted }));
+        return Ok(Done { attempted: true, ..Done::default() });
+    }
+    let full_syncs = promoted.info("stats").await?.number("sync_full").unwrap_or_default();
+    let offset = demoted.replication().await?.offset;
+    let machine = if forward { Machine::resume(cut.limits, offset) } else { Machine::take_back(cut.limits) };
+    let attempt = cut.run(&pair.run, machine).await;
+    demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
+    let mut done = Done { attempted: true, attempts: 1, phases: attempt.phases, warm: false };
+    match attempt.end {
+        End::Switched => done.warm = finish_cut(pair, &cut, full_syncs, options).await?,
+        End::Undone(_) if !forward => pair.journal.append(&Record::Undone)?,
+        end => {
+            if matches!(end, End::Undone(_)) {
+                pair.journal.append(&Record::Undone)?;
+            }
+            return Err(ended(&cut, &end));
+        }
+    }
+    Ok(done)
+}
+
+/// The ports of a handover to `to`.
+async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Handover> {
+    let (source, target) = (pair.source()?, pair.target()?);
+    let (at_source, at_target) = tokio::join!(see(source), see(target));
+    let (at_source, at_target) = (at_source?.ports, at_target?.ports);
+    let (public, aside, from, back) = match (to, &pair.handover) {
+        // Back the way it came: to the ports each one had before.
+        (Side::Source, Some(before)) if before.is_takeover() => (at_target, before.from, at_source, true),
+        (Side::Source, _) => (at_source, at_target, at_source, true),
+        (Side::Target, _) => {
+            let mut checks = options.preflight.clone();
+            checks.force = true; // The data it has now is the source's.
+            let examined = preflight::examine(pair, &checks).await?;
+            if let Some(refusal) = findings::refusal(&examined.findings) {
+                return Err(refusal);
+            }
+            match options.preflight.redirect {
+                Redirect::Takeover => (at_source, examined.aside.unwrap_or_default(), at_target, false),
+                Redirect::None => (at_target, at_source, at_target, false),
+            }
+        }
+    };
+    let id = |server: &Server| server.identity.run_id.clone();
+    Ok(Handover { source: id(source), target: id(target), back, public, aside, from })
+}
+
+/// Everything that can be done before writes have to wait.
+async fn prepare(pair: &Pair, demoted: &Server, promoted: &Server, tls: bool, options: &Options) -> Result<()> {
+    let journal = &pair.journal;
+    let backlog = promoted.config(&["repl-backlog-size"]).await?;
+    if backlog
+        .get("repl-backlog-size")
+        .and_then(|size| size.parse().ok())
+        .is_some_and(|size: u64| size < options.backlog_bytes)
+    {
+        promoted.raise(journal, "repl-backlog-size", &options.backlog_bytes.to_string()).await?;
+    }
+    replication_login(pair, demoted, promoted, options.login.as_ref(), tls).await?;
+    demoted.raise(journal, "repl-ping-replica-period", NO_PINGS).await
+}
+
+fn limits(options: &Options) -> Limits {
+    Limits { pause: options.pause_budget, drain: options.pause_budget / 2, patience: Duration::from_secs(2) }
+}
+
+/// Tries the cut at a good moment, several times if need be.
+async fn attempts(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<Done> {
+    let mut done = Done { attempted: true, ..Done::default() };
+    loop {
+        done.attempts += 1;
+        good_moment(pair, cut, options).await?;
+        let began = Instant::now();
+        let Attempt { end, phases } = cut.run(&pair.run, Machine::new(cut.limits)).await;
+        done.phases = phases;
+        match end {
+            End::Switched => {
+                confirm(pair, cut, &mut done).await?;
+                pair.run.emit(&Event::Phase { name: "switchover", microseconds: began.elapsed().as_micros() as u64 });
+                return Ok(done);
+            }
+            End::Unchanged(Why::Behind(_) | Why::CountsDiffer) if done.attempts < options.attempts => {
+                pair.run.sleep(Duration::from_millis(200) * done.attempts).await?;
+            }
+            end => return Err(ended(cut, &end)),
+        }
+    }
+}
+
+/// Waits for a moment at which the target is close behind.
+async fn good_moment(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<()> {
+    let deadline = Deadline::after(options.patience);
+    loop {
+        let (ahead, behind) = tokio::join!(cut.demoted.replication(), cut.promoted.replication());
+        let (ahead, behind) = (ahead?, behind?);
+        let lag = ahead.offset.saturating_sub(behind.offset);
+        if behind.link_up && !behind.syncing && lag <= options.max_lag_bytes {
+            return Ok(());
+        }
+        if deadline.passed() {
+            let link = if behind.link_up { "up" } else { "down" };
+            let found = format!(
+                "is {lag} bytes behind (link {link}) and was no less for {} seconds",
+                options.patience.as_secs_f64()
+            );
+            return Err(Error::new(Code::LagTooHigh, found)
+                .at(cut.promoted)
+                .remedy("try at a quieter time, or allow more patience or max_lag_bytes")
+                .state(State::Undone));
+        }
+        pair.run.emit(&Event::Waiting { wanted: "little lag", found: format!("{lag} bytes") });
+        pair.run.sleep(Duration::from_millis(2)).await?;
+    }
+}
+
+/// The last part of the protocol: the pause ends, roles are read back, and a write through the public address shows that
+/// clients arrive. It deletes a key that does not exist, which changes nothing and yet is refused where writes are.
+async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
+    let _shield = pair.run.shield();
+    let began = Instant::now();
+    let release = [unpause(), Command::info("replication")];
+    let (released, role, arrived) = tokio::join!(
+        cut.demoted.pipeline(&release),
+        cut.promoted.replication(),
+        canary(cut.promoted, cut.handover.public)
+    );
+    let role = role?.role;
+    done.phases.push(Phase { name: "confirm".into(), microseconds: began.elapsed().as_micros() as u64 });
+    if role != Role::Master {
+        return Err(Error::new(Code::NotConfirmed, "is not a master after its promotion")
+            .at(cut.promoted)
+            .state(State::Interrupted));
+    }
+    if let Err(error) = released {
+        pair.run.warn(format!("the old one did not answer after the handover: {error}"));
+    }
+    if let Err(error) = arrived {
+        pair.run.warn(format!("the target serves, but a write through the public address failed: {error}"));
+    }
+    Ok(())
+}
+
+async fn canary(promoted: &Server, public: Ports) -> Result<()> {
+    let endpoint = at(promoted, public);
+    let server = Server::connect(&promoted.run, promoted.side, &endpoint).await?;
+    if server.identity.run_id != promoted.identity.run_id {
+        return Err(Error::new(Code::NotConfirmed, "another server answers there").at(&server));
+    }
+    server.read(&Command::new(["DEL", "redis-baton:canary"])).await?;
+    Ok(())
+}
+
+/// After the cut: the old one follows, and the new one's configuration is saved. Returns whether the old one is warm.
+async fn finish_cut(pair: &mut Pair, cut: &Cut<'_>, full_syncs: u64, options: &Options) -> Result<bool> {
+    pair.handover = Some(cut.handover.clone());
+    let warm = wait_warm(pair, cut, full_syncs).await?;
+    if cut.handover.back {
+        // The upgrade is undone: nothing of it is to stay on either.
+        cut.promoted.restore(&pair.journal, None).await?;
+        cut.demoted.restore(&pair.journal, Some(&["repl-ping-replica-period", "repl-backlog-size"])).await?;
+    }
+    if options.rewrite {
+        rewrite(cut.promoted).await?;
+    }
+    Ok(warm)
+}
+
+async fn wait_warm(pair: &Pair, cut: &Cut<'_>, full_syncs: u64) -> Result<bool> {
+    let deadline = Deadline::after(WARM_WITHIN);
+    loop {
+        let (follower, stats) = tokio::join!(cut.demoted.replication(), cut.promoted.info("stats"));
+        let again = stats?.number("sync_full").unwrap_or_default() > full_syncs;
+        match follower {
+            Ok(follower) if follower.link_up && !again => return Ok(true),
+            Ok(_) if !again && !deadline.passed() => pair.run.sleep(Duration::from_millis(10)).await?,
+            outcome => {
+                let why = match outcome {
+                    Err(error) => error.to_string(),
+                    Ok(_) if again => "it asked for a full resync".to_owned(),
+                    Ok(_) => "its link is down".to_owned(),
+                };
+                pair.run.warn(format!("the old one ({}) does not follow, so there is no way back: {why}", cut.demoted));
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// Saves the configuration, so that a restart comes back as what the server is now.
+async fn rewrite(server: &Server) -> Result<()> {
+    if server.identity.config_file.is_empty() {
+        server.run.warn(format!("{server}: has no configuration file: a restart would not bring it back as it is now"));
+        return Ok(());
+    }
+    let command = Command::new(["CONFIG", "REWRITE"]);
+    server.run.action(format!("{server}: {command}"));
+    if let Err(said) = server.ask(&command).await? {
+        server.run.warn(format!(
+            "{server}: CONFIG REWRITE was refused, so a restart would not bring it back as it is now: {}",
+            said.text
+        ));
+    }
+    Ok(())
+}
+
+/// Already handed over: puts right what a crash right after it may have left.
+async fn settle(pair: &Pair, to: Side) -> Result<()> {
+    let other = if to == Side::Target { Side::Source } else { Side::Target };
+    if let Ok(demoted) = pair.side(other) {
+        demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
+    }
+    Ok(())
+}
+
+fn ended(cut: &Cut<'_>, end: &End) -> Error {
+    let (state, why) = match end {
+        End::Unchanged(why) | End::Undone(why) => (State::Undone, why),
+        End::HalfDone(why) => (State::Interrupted, why),
+        End::Switched => return Error::new(Code::NotConfirmed, "the handover ended").state(State::Interrupted),
+    };
+    let (code, server, found, remedy) = match why {
+        Why::Wished => (Code::NotConfirmed, cut.demoted, "could not be made master again".to_owned(), "see its log"),
+        Why::Behind(bytes) => (
+            Code::LagTooHigh,
+            cut.promoted,
+            format!("was still {bytes} bytes behind when writes had waited long enough"),
+            "try at a quieter time, or with a larger pause_budget",
+        ),
+        Why::CountsDiffer => (
+            Code::CountsDiffer,
+            cut.promoted,
+            "has another number of keys than the source at the same offset".to_owned(),
+            "find out who wrote to it; a new replicate from an empty target puts it right",
+        ),
+        Why::SourceSilent => (Code::ConnectionLost, cut.demoted, "does not answer".to_owned(), "see whether it lives"),
+        Why::TargetSilent => (Code::ConnectionLost, cut.promoted, "does not answer".to_owned(), "see whether it lives"),
+        Why::SourceRefused(said) => (Code::CommandFailed, cut.demoted, format!("refused {said}"), "see its log"),
+        Why::TargetRefused(said) => (Code::CommandFailed, cut.promoted, format!("refused {said}"), "see its log"),
+        Why::AsideTaken(said) => {
+            (Code::AsidePortTaken, cut.demoted, format!("can't move aside: {said}"), "give another aside_port")
+        }
+        Why::PublicTaken(said) => (
+            Code::TakeoverImpossible,
+            cut.promoted,
+            format!("is the master, but can't listen at the public port: {said}"),
+            "free the port and run again",
+        ),
+    };
+    Error::new(code, found).at(server).remedy(remedy).state(state)
+}
