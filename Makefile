@@ -76,9 +76,9 @@ lint-python: $(DEV_READY) $(WHEEL_READY)
 .PHONY: lint-ansible
 lint-ansible: $(DEV_READY)
 ifneq ($(wildcard $(BIN)/ansible-lint),)
-	cd $(COLLECTION) && PATH=$(abspath $(BIN)):$$PATH ANSIBLE_COLLECTIONS_PATH=$(abspath ansible) \
-	  ansible-lint --offline --profile production
-	cd $(COLLECTION) && $(abspath $(BIN))/antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
+	cd $(COLLECTION) && export PATH=$(abspath $(BIN)):$$PATH ANSIBLE_COLLECTIONS_PATH=$(abspath ansible) \
+	  && ansible-lint --offline --profile production \
+	  && antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
 else
 	@echo "no ansible-lint here: it needs Python 3.11 or newer" >&2
 endif
