@@ -202,8 +202,8 @@ def test_a_load_counts_disconnects_gaps_and_errors(server: ServerFactory) -> Non
     # Connections that were between two writes are cut as well: each of the 16 once.
     assert report.disconnects_per_connection == {1: 16}
     assert report.errors.keys() == {"NOREPLICAS"}
-    assert 180 < report.longest_gap_ms < 400
-    assert abs(report.gap_at_unix - at) < 0.1
+    assert 180 < report.longest_gap_ms < 1_000
+    assert abs(report.gap_at_unix - at) < 0.25
 
 
 def test_a_load_outlives_a_crash_and_notices_what_it_cost(server: ServerFactory) -> None:
