@@ -135,15 +135,16 @@ impl Cut<'_> {
     }
 
     /// Everything about the demotion is one transaction: between its parts a client that comes back too early would
-    /// land on a replica and see READONLY.
+    /// land on a replica and see READONLY. Clients are cut last, when the port is closed: who comes back at once is
+    /// refused by the system, not accepted and cut a second time.
     fn demotion(&self) -> Vec<Command> {
         let (host, port) = self.serving;
-        let mut commands = vec![
+        let mut commands = redirect::leave(self.handover);
+        commands.extend([
+            Command::replicaof(host, port),
             Command::new(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]),
             Command::new(["CLIENT", "KILL", "TYPE", "pubsub"]),
-        ];
-        commands.extend(redirect::leave(self.handover));
-        commands.push(Command::replicaof(host, port));
+        ]);
         commands
     }
 

@@ -1,8 +1,8 @@
 """Replace a live Redis or Valkey by another one without losing an acknowledged write.
 
-Every step is a function with keyword arguments. ``source`` and ``target`` name the two processes, as an `Endpoint` or a
-URL, by the addresses they had when the upgrade began, in every step and for good. Each step can be run again at any time:
-it does what is left to do. `upgrade` runs all of them.
+Every step is a function with keyword arguments. ``source`` and ``target`` name the two processes,
+as an `Endpoint` or a URL, by the addresses they had when the upgrade began, in every step and for
+good. Each step can be run again at any time: it does what is left to do. `upgrade` runs them all.
 """
 
 from __future__ import annotations

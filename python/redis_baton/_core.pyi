@@ -1,13 +1,20 @@
 """The whole surface between the Rust core and Python. Checked against the module by stubtest."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, final
+from collections.abc import Callable
+from os import PathLike
+from typing import Any, ClassVar, Literal, TypeAlias, final
 
-Event = dict[str, Any]
-OnEvent = Callable[[Event], object]
-Redirect = Literal["takeover", "none"]
+_Event: TypeAlias = dict[str, Any]
+_OnEvent: TypeAlias = Callable[[_Event], object]
+_Redirect: TypeAlias = Literal["takeover", "none"]
+_Step: TypeAlias = Literal[
+    "preflight", "replicate", "wait_synced", "verify", "switchover", "wait_quiescent", "retire"
+]
 
+__all__: list[str]
 __version__: str
+REASONS: dict[str, str]
+"""Every stable reason code with its meaning."""
 
 @final
 class Endpoint:
@@ -59,19 +66,949 @@ class Endpoint:
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
-class _Result:
-    """What every step returns. Frozen; ``elapsed`` in seconds."""
+@final
+class Finding:
+    """One thing found by `preflight`."""
 
     @property
-    def changed(self) -> bool: ...
+    def code(self) -> str:
+        """Stable; a blocker's is the `reason` of the refusal it leads to."""
     @property
-    def before(self) -> dict[str, Any]: ...
+    def level(self) -> str:
+        """`blocker` or `warning`."""
     @property
-    def after(self) -> dict[str, Any]: ...
+    def server(self) -> str:
+        """The server it is about, such as `target 127.0.0.1:6380`."""
     @property
-    def actions(self) -> list[str]: ...
+    def found(self) -> str:
+        """What was found."""
     @property
-    def warnings(self) -> list[str]: ...
+    def remedy(self) -> str:
+        """What to do."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Estimates:
+    """What the upgrade would cost, estimated from what the source says of itself."""
+
     @property
-    def elapsed(self) -> float: ...
-    def as_dict(self) -> dict[str, Any]: ...
+    def sync_seconds(self) -> float:
+        """Seconds of the initial sync, at 100 MB/s."""
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of memory that the target will need for the data."""
+    @property
+    def write_gap_ms(self) -> float:
+        """Milliseconds for which writes wait in the switchover, where the target keeps up."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Preflight:
+    """What `preflight` returns."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing blocks the upgrade."""
+    @property
+    def stage(self) -> str:
+        """`apart`, `following`, `half_done`, `switched`, `retired`, or `unexpected`."""
+    @property
+    def findings(self) -> list[Finding]:
+        """Everything found, blockers first."""
+    @property
+    def strategy(self) -> str:
+        """`reversible`: the old server can take over back for as long as it follows."""
+    @property
+    def plan(self) -> list[str]:
+        """What would be done, in order."""
+    @property
+    def estimates(self) -> Estimates:
+        """What it would cost."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Replicate:
+    """What `replicate` returns."""
+
+    @property
+    def replicating(self) -> bool:
+        """Whether the target replicates from the source, or has and serves now."""
+    @property
+    def users_carried(self) -> list[str]:
+        """The ACL users carried over by this call."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class WaitSynced:
+    """What `wait_synced` returns."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether the target has the source's data and follows, or has and serves now."""
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes of the replication stream that the target was behind."""
+    @property
+    def sync_bytes(self) -> int:
+        """Bytes of the initial sync that this call has seen pass."""
+    @property
+    def attempts(self) -> int:
+        """How often it was looked."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Database:
+    """The key counts of one database."""
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+    @property
+    def source_keys(self) -> int:
+        """Keys in the one that serves."""
+    @property
+    def target_keys(self) -> int:
+        """Keys in the one that follows."""
+    @property
+    def source_expires(self) -> int:
+        """Keys that expire, in the one that serves."""
+    @property
+    def target_expires(self) -> int:
+        """Keys that expire, in the one that follows."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Verify:
+    """What `verify` returns."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differed in what was compared."""
+    @property
+    def exact(self) -> bool:
+        """Whether the counts were compared at one and the same offset."""
+    @property
+    def databases(self) -> list[Database]:
+        """Key counts by database."""
+    @property
+    def offset(self) -> int:
+        """Offset of the stream at the comparison."""
+    @property
+    def sampled(self) -> int:
+        """How many random keys were read on both and found equal."""
+    @property
+    def skipped(self) -> int:
+        """How many could not be compared: they changed all the time, or are a module's."""
+    @property
+    def differences(self) -> list[str]:
+        """What differs, in words."""
+    @property
+    def ping_ms(self) -> float:
+        """The median of ten pings of the target, in milliseconds."""
+    @property
+    def attempts(self) -> int:
+        """How often it was looked."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Phase:
+    """A phase of the handover."""
+
+    @property
+    def name(self) -> str:
+        """`pause`, `drain`, `demote`, `promote`, `confirm`, `release` or `undo`."""
+    @property
+    def microseconds(self) -> int:
+        """How long it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Switchover:
+    """What `switchover` and `rollback` return."""
+
+    @property
+    def serving(self) -> str:
+        """The address clients arrive at."""
+    @property
+    def parked(self) -> str | None:
+        """The address of the old one; None if it is gone."""
+    @property
+    def warm(self) -> bool:
+        """Whether the old one follows the new one and can take over back."""
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases of the handover that this call did, in order."""
+    @property
+    def write_gap_ms(self) -> float:
+        """Milliseconds from the pause to the promotion: how long writes waited."""
+    @property
+    def protocol_ms(self) -> float:
+        """Milliseconds of all phases but the drain."""
+    @property
+    def drain_ms(self) -> float:
+        """Milliseconds that the target needed to catch up under the pause."""
+    @property
+    def attempts(self) -> int:
+        """How many pauses it took."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class ClientGroup:
+    """Connections that are alike."""
+
+    @property
+    def kind(self) -> str:
+        """`normal`, `blocked`, `pubsub`, `monitor`, `replica`, `master`, `sentinel`."""
+    @property
+    def address(self) -> str:
+        """Where they come from, without port."""
+    @property
+    def user(self) -> str:
+        """ACL user."""
+    @property
+    def name(self) -> str:
+        """The name they gave themselves."""
+    @property
+    def library(self) -> str:
+        """Client library and version, where the server knows (7.2)."""
+    @property
+    def connections(self) -> int:
+        """How many they are."""
+    @property
+    def idle(self) -> int:
+        """Whole seconds since the last command of the busiest of them."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Clients:
+    """What `clients` returns."""
+
+    @property
+    def source(self) -> list[ClientGroup]:
+        """Who is connected to the source; empty if it is gone."""
+    @property
+    def target(self) -> list[ClientGroup]:
+        """Who is connected to the target."""
+    @property
+    def disconnected(self) -> int:
+        """How many connections were closed."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class ActiveClient:
+    """A connection that still sends commands."""
+
+    @property
+    def address(self) -> str:
+        """Where it comes from, with its port."""
+    @property
+    def user(self) -> str:
+        """ACL user."""
+    @property
+    def name(self) -> str:
+        """The name it gave itself."""
+    @property
+    def command(self) -> str:
+        """Its last command."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class WaitQuiescent:
+    """What `wait_quiescent` returns."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing arrived for as long as wished; True if the source is gone."""
+    @property
+    def quiet_seconds(self) -> float:
+        """For how many seconds nothing had arrived at the end."""
+    @property
+    def active(self) -> list[ActiveClient]:
+        """Who sent commands last."""
+    @property
+    def commands(self) -> dict[str, int]:
+        """Calls by command that were seen while waiting."""
+    @property
+    def attempts(self) -> int:
+        """How often it was looked."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Promote:
+    """What `promote` returns."""
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the target is a master."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Retire:
+    """What `retire` returns."""
+
+    @property
+    def retired(self) -> bool:
+        """Whether the source is gone."""
+    @property
+    def saved(self) -> bool:
+        """Whether it was told to write its data to disk before it ended."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class StepReport:
+    """What one step of an upgrade did."""
+
+    @property
+    def name(self) -> str:
+        """The step."""
+    @property
+    def changed(self) -> bool:
+        """Whether it changed something."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    @property
+    def result(self) -> dict[str, Any]:
+        """Its result, as its own function returns it."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Upgrade:
+    """What `upgrade` returns."""
+
+    @property
+    def stage(self) -> str:
+        """`apart`, `following`, `half_done`, `switched` (the old one is there) or `retired`."""
+    @property
+    def serving(self) -> str:
+        """The address clients arrive at."""
+    @property
+    def parked(self) -> str | None:
+        """The address of the old one; None if it is gone."""
+    @property
+    def steps(self) -> list[StepReport]:
+        """What each step did, in order."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+def preflight(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    redirect: _Redirect = "takeover",
+    aside_port: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Preflight:
+    """Find what stands against the upgrade, what would be done, and what it would cost.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        redirect: `takeover`: the target takes the source's port over; `none`: clients are moved
+            by other means.
+        aside_port: the port the source moves to in a takeover; None for the first free one above
+            the target's.
+        force: take a target that holds data of its own: it is wiped.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: ConnectionFailed or Refused (the same server twice): nothing is changed.
+    """
+
+def replicate(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    redirect: _Redirect = "takeover",
+    aside_port: int | None = None,
+    force: bool = False,
+    replication_user: str | None = None,
+    replication_password: str | None = None,
+    wait_timeout: float = 60.0,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Replicate:
+    """Make the target replicate from the source, with the source's ACL users.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        redirect: `takeover`: the target takes the source's port over; `none`: clients are moved
+            by other means.
+        aside_port: the port the source moves to in a takeover; None for the first free one above
+            the target's.
+        force: take a target that holds data of its own: it is wiped.
+        replication_user: ACL user for replication; None for the login of the endpoint.
+        replication_password: its password. What is set on the servers already is left alone.
+        wait_timeout: seconds to wait at most.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused with the first blocker of the preflight: unchanged. TimedOut
+            (`sync_timed_out`): the target keeps trying.
+    """
+
+def wait_synced(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    wait_timeout: float = 3600.0,
+    max_lag_bytes: int = 1048576,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> WaitSynced:
+    """Wait until the initial sync has completed and the link is steady.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        wait_timeout: seconds to wait at most.
+        max_lag_bytes: bytes of the replication stream that the target may be behind.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`not_replicating`), TimedOut (`sync_timed_out`): the sync goes on.
+            Failed (`sync_loops`).
+    """
+
+def verify(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    sample_keys: int = 20,
+    wait_timeout: float = 30.0,
+    fail: bool = True,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Verify:
+    """Compare the servers: key counts, some random keys, a ping.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        sample_keys: how many random keys are read on both servers.
+        wait_timeout: seconds to wait at most.
+        fail: raise `Refused` on a difference instead of only reporting it.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`counts_differ`, `values_differ`): unchanged.
+    """
+
+def switchover(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    redirect: _Redirect = "takeover",
+    aside_port: int | None = None,
+    pause_budget: float = 1.0,
+    patience: float = 30.0,
+    attempts: int = 3,
+    max_lag_bytes: int = 65536,
+    backlog_bytes: int = 268435456,
+    replication_user: str | None = None,
+    replication_password: str | None = None,
+    rewrite: bool = True,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Switchover:
+    """Make the target the master, and clients arrive there.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        redirect: `takeover`: the target takes the source's port over; `none`: clients are moved
+            by other means.
+        aside_port: the port the source moves to in a takeover; None for the first free one above
+            the target's.
+        pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
+            has half of it to catch up.
+        patience: seconds to wait for a moment of little lag.
+        attempts: how many pauses are tried, 1 to 1000.
+        max_lag_bytes: bytes of the replication stream that the target may be behind.
+        backlog_bytes: replication backlog of the new master while the old one is warm.
+        replication_user: ACL user for replication; None for the login of the endpoint.
+        replication_password: its password. What is set on the servers already is left alone.
+        rewrite: save the new master's configuration to its file, if it has one.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused or TimedOut (`lag_too_high`), state `undone`: the source serves as
+            before. Failed, state `interrupted`: run again.
+    """
+
+def rollback(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    pause_budget: float = 1.0,
+    patience: float = 30.0,
+    attempts: int = 3,
+    max_lag_bytes: int = 65536,
+    backlog_bytes: int = 268435456,
+    replication_user: str | None = None,
+    replication_password: str | None = None,
+    rewrite: bool = True,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Switchover:
+    """Make the source serve again, while it is warm.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
+            has half of it to catch up.
+        patience: seconds to wait for a moment of little lag.
+        attempts: how many pauses are tried, 1 to 1000.
+        max_lag_bytes: bytes of the replication stream that the target may be behind.
+        backlog_bytes: replication backlog of the new master while the old one is warm.
+        replication_user: ACL user for replication; None for the login of the endpoint.
+        replication_password: its password. What is set on the servers already is left alone.
+        rewrite: save the new master's configuration to its file, if it has one.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`not_warm`): the target serves on. Otherwise as `switchover`.
+    """
+
+def clients(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    disconnect: bool = False,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Clients:
+    """List who is connected where, of what kind; optionally disconnect them.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        disconnect: close the connections that applications hold to the server that does not serve
+            any more.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`source_in_use`) when asked to disconnect from the server that
+            serves.
+    """
+
+def wait_quiescent(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    quiet_for: float = 1.0,
+    wait_timeout: float = 60.0,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> WaitQuiescent:
+    """Wait until the source receives no application command any more.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        quiet_for: seconds for which nothing may arrive.
+        wait_timeout: seconds to wait at most.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: TimedOut (`not_quiet`), with who still sends what: unchanged.
+    """
+
+def promote(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    force: bool = False,
+    wait_timeout: float = 10.0,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Promote:
+    """Make the target a master, for those who move clients by hand.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        force: promote though the source is in use or does not answer: what the target lacks is
+            lost.
+        wait_timeout: seconds to wait at most.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`source_in_use`), TimedOut (`lag_too_high`): unchanged.
+    """
+
+def retire(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    wait_timeout: float = 30.0,
+    rewrite: bool = True,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Retire:
+    """Shut the source down.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        wait_timeout: seconds to wait at most.
+        rewrite: save the target's configuration when its raised settings are restored.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`only_copy`, `source_in_use`): unchanged. TimedOut (`still_running`):
+            it was told to end.
+    """
+
+def upgrade(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    until: _Step = "wait_quiescent",
+    redirect: _Redirect = "takeover",
+    aside_port: int | None = None,
+    force: bool = False,
+    replication_user: str | None = None,
+    replication_password: str | None = None,
+    sync_timeout: float = 3600.0,
+    sample_keys: int = 20,
+    pause_budget: float = 1.0,
+    patience: float = 30.0,
+    attempts: int = 3,
+    max_lag_bytes: int = 65536,
+    backlog_bytes: int = 268435456,
+    quiet_for: float = 1.0,
+    wait_timeout: float = 60.0,
+    rewrite: bool = True,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Upgrade:
+    """Run all steps, up to and with `until`, from wherever things stand.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the new instance, likewise.
+        until: the last step to run.
+        redirect: `takeover`: the target takes the source's port over; `none`: clients are moved
+            by other means.
+        aside_port: the port the source moves to in a takeover; None for the first free one above
+            the target's.
+        force: take a target that holds data of its own: it is wiped.
+        replication_user: ACL user for replication; None for the login of the endpoint.
+        replication_password: its password. What is set on the servers already is left alone.
+        sync_timeout: seconds the initial sync may take.
+        sample_keys: how many random keys are read on both servers.
+        pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
+            has half of it to catch up.
+        patience: seconds to wait for a moment of little lag.
+        attempts: how many pauses are tried, 1 to 1000.
+        max_lag_bytes: bytes of the replication stream that the target may be behind.
+        backlog_bytes: replication backlog of the new master while the old one is warm.
+        quiet_for: seconds for which nothing may arrive.
+        wait_timeout: seconds to wait at most.
+        rewrite: save the new master's configuration to its file, if it has one.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: what the steps raise; the same call goes on from there.
+    """

@@ -1,6 +1,7 @@
 """What the steps raise. All of them pickle.
 
-``str(error)`` is the whole story for a person: the server, what was found, what to do, and in what state things are.
+``str(error)`` is the whole story for a person: the server, what was found, what to do, and in what
+state things are.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ class BatonError(Exception):
 
     Attributes:
         reason: stable code to branch on, such as ``target_has_data``.
-        server: the server it is about, such as ``target 127.0.0.1:6380``; None where it is about an argument.
-        state: ``unchanged`` (nothing was changed), ``undone`` (the source serves as before) or ``interrupted`` (run the
-            same thing again).
+        server: the server it is about, such as ``target 127.0.0.1:6380``; None where it is about an
+            argument.
+        state: ``unchanged`` (nothing was changed), ``undone`` (the source serves as before) or
+            ``interrupted`` (run the same thing again).
         remedy: what to do next; may be empty.
         actions: the commands that were sent and change a server, secrets masked.
     """

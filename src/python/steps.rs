@@ -190,7 +190,7 @@ impl Handover {
     }
 }
 
-/// What stands against the upgrade, what would be done, and what it would cost.
+/// Find what stands against the upgrade, what would be done, and what it would cost.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect="takeover", aside_port=None, force=false, dry_run=false, journal_dir=None,
     on_event=None))]
@@ -211,7 +211,7 @@ pub fn preflight(
     })
 }
 
-/// The target replicates from the source, with the source's ACL users.
+/// Make the target replicate from the source, with the source's ACL users.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect="takeover", aside_port=None, force=false, replication_user=None,
     replication_password=None, wait_timeout=60.0, dry_run=false, journal_dir=None, on_event=None))]
@@ -239,7 +239,7 @@ pub fn replicate(
     })
 }
 
-/// The initial sync has completed and the link is steady.
+/// Wait until the initial sync has completed and the link is steady.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, wait_timeout=3600.0, max_lag_bytes=1048576, dry_run=false, journal_dir=None,
     on_event=None))]
@@ -262,7 +262,7 @@ pub fn wait_synced(
     })
 }
 
-/// The target holds the source's data.
+/// Compare the servers: key counts, some random keys, a ping.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, sample_keys=20, wait_timeout=30.0, fail=true, dry_run=false, journal_dir=None,
     on_event=None))]
@@ -292,7 +292,7 @@ pub fn verify(
     })
 }
 
-/// The target is the master and clients arrive there.
+/// Make the target the master, and clients arrive there.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect="takeover", aside_port=None, pause_budget=1.0, patience=30.0, attempts=3,
     max_lag_bytes=65536, backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true,
@@ -333,7 +333,7 @@ pub fn switchover(
     })
 }
 
-/// The source serves again.
+/// Make the source serve again, while it is warm.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, pause_budget=1.0, patience=30.0, attempts=3, max_lag_bytes=65536,
     backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, dry_run=false,
@@ -372,7 +372,7 @@ pub fn rollback(
     })
 }
 
-/// Who is connected where, of what kind; optionally disconnected.
+/// List who is connected where, of what kind; optionally disconnect them.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, disconnect=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn clients(
@@ -388,7 +388,7 @@ pub fn clients(
         .run(py, |call| Ok(async move { step::clients::clients(&call, disconnect).await }))
 }
 
-/// The source receives no application command any more.
+/// Wait until the source receives no application command any more.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, quiet_for=1.0, wait_timeout=60.0, dry_run=false, journal_dir=None, on_event=None))]
 pub fn wait_quiescent(
@@ -414,7 +414,7 @@ fn quiescence(quiet_for: f64, wait_timeout: f64) -> Result<step::wait_quiescent:
     })
 }
 
-/// The target is a master, for those who move clients by hand.
+/// Make the target a master, for those who move clients by hand.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, force=false, wait_timeout=10.0, dry_run=false, journal_dir=None, on_event=None))]
 pub fn promote(
@@ -433,7 +433,7 @@ pub fn promote(
     })
 }
 
-/// The source is shut down.
+/// Shut the source down.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, wait_timeout=30.0, rewrite=true, dry_run=false, journal_dir=None, on_event=None))]
 pub fn retire(
@@ -452,7 +452,7 @@ pub fn retire(
     })
 }
 
-/// All steps, up to and with `until`.
+/// Run all steps, up to and with `until`, from wherever things stand.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, until="wait_quiescent", redirect="takeover", aside_port=None, force=false,
     replication_user=None, replication_password=None, sync_timeout=3600.0, sample_keys=20, pause_budget=1.0,

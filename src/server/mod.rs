@@ -95,7 +95,20 @@ impl Server {
         }
     }
 
-    async fn open(run: &Arc<Run>, side: Side, endpoint: &Endpoint) -> Result<Self> {
+    /// Comes as a client would, for one command, without asking who is there.
+    pub async fn visit(run: &Arc<Run>, side: Side, endpoint: &Endpoint, command: &Command) -> Result<()> {
+        let visit = async {
+            let server = Self::enter(run, side, endpoint).await?;
+            server.read(command).await.map(drop)
+        };
+        match run.interruptible(tokio::time::timeout(endpoint.connect_timeout, visit)).await? {
+            Ok(done) => done,
+            Err(_) => Err(silent(endpoint).at(format_args!("{} {endpoint}", side.as_str()))),
+        }
+    }
+
+    /// Connects and logs in.
+    async fn enter(run: &Arc<Run>, side: Side, endpoint: &Endpoint) -> Result<Self> {
         let at = format!("{} {endpoint}", side.as_str());
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(Some(RESPONSE_TIMEOUT));
@@ -113,6 +126,12 @@ impl Server {
             connection,
         };
         server.log_in().await?;
+        Ok(server)
+    }
+
+    async fn open(run: &Arc<Run>, side: Side, endpoint: &Endpoint) -> Result<Self> {
+        let mut server = Self::enter(run, side, endpoint).await?;
+        let at = server.to_string();
         // A name makes us visible to whoever looks, and tells our own connections from the application's.
         // Where the account may not set it, nothing depends on it.
         let name = Command::new(["CLIENT", "SETNAME", CLIENT_NAME]);

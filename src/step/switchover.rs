@@ -15,7 +15,7 @@ use crate::{
     journal::{Handover, Ports, Record},
     pair::{Pair, see},
     run::{Deadline, Event},
-    server::{Command, Server, Side, info::Role},
+    server::{Command, Server, Side},
 };
 
 /// A replica that was demoted reaches its new master with the next tick of the once-a-second replication cron.
@@ -336,24 +336,15 @@ async fn good_moment(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<()
     }
 }
 
-/// The last part of the protocol: the pause ends, roles are read back, and a write through the public address shows that
-/// clients arrive. It deletes a key that does not exist, which changes nothing and yet is refused where writes are.
+/// The last part of the protocol: the pause ends, and a write through the public address shows that clients arrive. It
+/// deletes a key that does not exist, which changes nothing and yet is refused where writes are.
 async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
     let _shield = pair.run.shield();
     let began = Instant::now();
-    let release = [unpause(), Command::info("replication")];
-    let (released, role, arrived) = tokio::join!(
-        cut.demoted.pipeline(&release),
-        cut.promoted.replication(),
-        canary(cut.promoted, cut.handover.public)
-    );
-    let role = role?.role;
+    // The promoted server's role came back with its promotion.
+    let release = unpause();
+    let (released, arrived) = tokio::join!(cut.demoted.ask(&release), canary(cut.promoted, cut.handover.public));
     done.phases.push(Phase { name: "confirm".into(), microseconds: began.elapsed().as_micros() as u64 });
-    if role != Role::Master {
-        return Err(Error::new(Code::NotConfirmed, "is not a master after its promotion")
-            .at(cut.promoted)
-            .state(State::Interrupted));
-    }
     if let Err(error) = released {
         pair.run.warn(format!("the old one did not answer after the handover: {error}"));
     }
@@ -364,13 +355,8 @@ async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
 }
 
 async fn canary(promoted: &Server, public: Ports) -> Result<()> {
-    let endpoint = at(promoted, public);
-    let server = Server::connect(&promoted.run, promoted.side, &endpoint).await?;
-    if server.identity.run_id != promoted.identity.run_id {
-        return Err(Error::new(Code::NotConfirmed, "another server answers there").at(&server));
-    }
-    server.read(&Command::new(["DEL", "redis-baton:canary"])).await?;
-    Ok(())
+    let write = Command::new(["DEL", "redis-baton:canary"]);
+    Server::visit(&promoted.run, promoted.side, &at(promoted, public), &write).await
 }
 
 /// After the cut: the old one follows, and the new one's configuration is saved. Returns whether the old one is warm.
