@@ -11,7 +11,8 @@ short_description: List the connections of the old and the new Redis or Valkey, 
 version_added: 0.1.0
 description:
   - Lists the connections of both servers in groups, by kind, address, name and user.
-  - With O(disconnect) cuts those of applications to the source.
+  - With O(disconnect) cuts those of applications to the server that does not serve. They come
+    back to wherever they are led.
   - Connections of the upgrade itself, of replicas and of Sentinel are left alone.
   - A failure leaves the servers as they are, but may come after some connections were cut.
 author:
@@ -19,7 +20,7 @@ author:
 options:
   disconnect:
     description:
-      - Whether to cut the connections of applications to the source, once the target serves.
+      - Whether to cut the connections of applications to the server that does not serve.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -46,15 +47,48 @@ EXAMPLES = r"""
 
 RETURN = r"""
 source:
-  description: The connections of the source, in groups.
+  description: The connections of the source, in groups. Empty when it is gone.
   returned: success
   type: list
   elements: dict
+  contains:
+    kind:
+      description:
+        - One of V(normal), V(blocked), V(pubsub), V(monitor), V(replica), V(master),
+          V(sentinel), V(ours).
+      type: str
+      sample: normal
+    address:
+      description: Where they come from, without port.
+      type: str
+      sample: 10.0.0.7
+    user:
+      description: Their ACL user.
+      type: str
+      sample: default
+    name:
+      description: The name they gave themselves.
+      type: str
+    library:
+      description: Their client library and its version, where the server knows.
+      type: str
+    connections:
+      description: How many they are.
+      type: int
+      sample: 16
+    idle:
+      description: Seconds since the last command of the busiest of them.
+      type: int
 target:
-  description: The connections of the target, in groups.
+  description: The connections of the target, in groups such as those of RV(source).
   returned: success
   type: list
   elements: dict
+disconnected:
+  description: How many connections were cut.
+  returned: success
+  type: int
+  sample: 0
 before:
   description: What was found on the servers.
   returned: success
@@ -115,7 +149,7 @@ def main():
     )
     facts = run_step(module, "clients")
     if module.params["disconnect"]:
-        exit_step(module, facts, "no application is connected to the source")
+        exit_step(module, facts, "applications are cut off from the server that does not serve")
     module.exit_json(msg="The connections of both servers were listed.", **facts)
 
 

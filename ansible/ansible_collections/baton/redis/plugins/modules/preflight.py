@@ -14,8 +14,7 @@ description:
   - Reports what stands in the way (blockers) and what to know (warnings), each with a stable
     code, what was found
     and what to do, the plan, and estimates of time and memory.
-  - By default the task fails when there is a blocker, so that a playbook stops here. See
-    O(fail_on_blockers).
+  - By default the task fails when there is a blocker, so that a playbook stops here. See O(fail).
 author:
   - The redis-baton authors (@redis-baton)
 options:
@@ -31,18 +30,18 @@ options:
     default: takeover
   aside_port:
     description:
-      - Port the source moves to when the target takes over its own. Without it the port the
-        target was started on.
+      - Port the source moves to when the target takes over its own. Without it the first free
+        one after the port the target was started on.
     type: int
   force:
     description:
       - Whether to go on when the target has data of its own, which the initial sync wipes.
     type: bool
     default: false
-  fail_on_blockers:
+  fail:
     description:
       - Whether the task fails when there is a blocker. With V(false) look at RV(ok) and
-        RV(blockers).
+        RV(findings).
     type: bool
     default: true
 extends_documentation_fragment:
@@ -63,12 +62,12 @@ EXAMPLES = r"""
   baton.redis.preflight:
     source_port: 6379
     login_port: 6380
-    fail_on_blockers: false
+    fail: false
   register: preflight
 
-- name: Show what stands in the way
+- name: Show what was found
   ansible.builtin.debug:
-    msg: "{{ preflight.blockers | map(attribute='found') }}"
+    msg: "{{ preflight.findings | map(attribute='found') }}"
 """
 
 RETURN = r"""
@@ -77,40 +76,45 @@ ok:
   returned: always
   type: bool
   sample: true
-blockers:
-  description: The findings that stand in the way.
+stage:
+  description:
+    - How far the upgrade has come. V(apart) is before it, V(following) with the target as a
+      replica, V(half_done) within the switchover, V(switched) after it, V(retired) without the
+      source. V(unexpected) is none of them.
+  returned: always
+  type: str
+  sample: apart
+findings:
+  description: Everything found, what stands in the way first.
   returned: always
   type: list
   elements: dict
-  contains: &finding
+  contains:
     code:
       description: Stable code of the finding.
       type: str
       sample: target_has_data
     level:
-      description: One of V(blocker), V(warning) and V(info).
+      description: V(blocker) for what stands in the way, V(warning) for what to know.
       type: str
       sample: blocker
     server:
-      description: The server it is about, V(source), V(target) or V(both).
+      description: The server it is about.
       type: str
-      sample: target
+      sample: target 127.0.0.1:6380
     found:
       description: What was found.
       type: str
     remedy:
       description: What to do about it.
       type: str
-findings:
-  description: All findings, the blockers among them.
-  returned: always
-  type: list
-  elements: dict
-  contains: *finding
 strategy:
-  description: How the switchover would be done.
+  description:
+    - How the switchover would be done. V(reversible) means that the source can take over again
+      afterwards.
   returned: always
   type: str
+  sample: reversible
 plan:
   description: What the upgrade would do, in order.
   returned: always
@@ -125,7 +129,7 @@ estimates:
       description: Time the initial sync may take, in seconds.
       type: float
     memory_bytes:
-      description: Memory needed in addition, in bytes.
+      description: Memory the target needs for the data, in bytes.
       type: int
     write_gap_ms:
       description: How long writes may have to wait at the switchover, in milliseconds.
@@ -186,25 +190,27 @@ def main():
         redirect={"type": "str", "choices": ["takeover", "none"], "default": "takeover"},
         aside_port={"type": "int"},
         force={"type": "bool", "default": False},
-        fail_on_blockers={"type": "bool", "default": True},
+        fail={"type": "bool", "default": True},
     )
-    fail_on_blockers = module.params.pop("fail_on_blockers")
+    fail = module.params.pop("fail")
     facts = run_step(module, "preflight")
-    blockers = facts["blockers"]
-    if blockers and fail_on_blockers:
-        module.fail_json(
-            msg="The upgrade would not be safe: " + "; ".join(b["found"] for b in blockers),
-            reason=blockers[0]["code"],
-            server=blockers[0]["server"],
-            state="unchanged",
-            remedy=blockers[0]["remedy"],
-            **facts,
-        )
-    if blockers:
-        msg = f"The upgrade would not be safe (blockers: {len(blockers)})."
-    else:
-        msg = "Nothing stands in the way of the upgrade."
-    module.exit_json(msg=msg, **facts)
+    if facts["ok"]:
+        module.exit_json(msg="Nothing stands in the way of the upgrade.", **facts)
+    blockers = [finding for finding in facts["findings"] if finding["level"] == "blocker"]
+    msg = "The upgrade would not be safe: " + "; ".join(
+        f"{b['server']} {b['found']}" for b in blockers
+    )
+    if not fail:
+        module.exit_json(msg=msg, **facts)
+    first = blockers[0]
+    module.fail_json(
+        msg=msg,
+        reason=first["code"],
+        server=first["server"],
+        state="unchanged",
+        remedy=first["remedy"],
+        **facts,
+    )
 
 
 if __name__ == "__main__":

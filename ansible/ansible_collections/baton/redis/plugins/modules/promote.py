@@ -46,7 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 promoted:
-  description: Whether this task made the target a master, or in check mode would.
+  description: Whether the target is a master.
   returned: success
   type: bool
   sample: true

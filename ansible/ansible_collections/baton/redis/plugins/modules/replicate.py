@@ -10,10 +10,10 @@ module: replicate
 short_description: Make the new Redis or Valkey replicate from the live one
 version_added: 0.1.0
 description:
-  - Makes the target replicate from the source, after preparing both for it.
-  - ACL users are carried over as hashes, the target gets what it needs to log in to the source,
-    and the replication backlog is raised so that the old server can later follow the new one
-    without a full copy.
+  - Makes the target replicate from the source, after the checks of M(baton.redis.preflight).
+  - The source's ACL users are carried over to the target, with their passwords as hashes.
+    The target gets what it needs to log in to the source. Settings of the source are raised for
+    the sync, and restored later.
   - Returns as soon as the replication has begun. M(baton.redis.wait_synced) waits for it to
     complete.
   - Data that the target has of its own is never wiped, unless O(force) says so.
@@ -21,19 +21,26 @@ description:
 author:
   - The redis-baton authors (@redis-baton)
 options:
+  redirect:
+    description:
+      - How clients arrive at the target.
+      - With V(takeover) the target takes over the source's port, which needs both on one host,
+        and the source moves to O(aside_port).
+      - With V(none) they are moved by other means, such as a load balancer or a change in the
+        applications' configuration.
+    type: str
+    choices: [takeover, none]
+    default: takeover
+  aside_port:
+    description:
+      - Port the source moves to when the target takes over its own. Without it the first free
+        one after the port the target was started on.
+    type: int
   force:
     description:
       - Whether to go on when the target has data of its own, which the initial sync wipes.
     type: bool
     default: false
-  backlog_bytes:
-    description:
-      - Size of the replication backlog on both servers until the upgrade has ended, in bytes.
-        What is larger already stays so.
-      - It has to hold what is written in the longest outage that the warm old server should
-        survive.
-    type: int
-    default: 268435456
   replication_user:
     description:
       - ACL user the servers log in to each other with. Without it the one of O(source_user).
@@ -80,13 +87,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-started:
-  description: Whether this task began the replication, or in check mode would begin it.
+replicating:
+  description: Whether the target replicates from the source, or has done so and serves now.
   returned: success
   type: bool
   sample: true
 users_carried:
-  description: The ACL users that were carried over to the target.
+  description: The ACL users that this task carried over to the target.
   returned: success
   type: list
   elements: str
@@ -149,8 +156,9 @@ from ansible_collections.baton.redis.plugins.module_utils._baton import (
 
 def main():
     module = baton_module(
+        redirect={"type": "str", "choices": ["takeover", "none"], "default": "takeover"},
+        aside_port={"type": "int"},
         force={"type": "bool", "default": False},
-        backlog_bytes={"type": "int", "default": 268435456},
         replication_user={"type": "str"},
         replication_password={"type": "str", "no_log": True},
         wait_timeout={"type": "float", "default": 60.0},

@@ -24,6 +24,12 @@ options:
       - How long the source may take to end, in seconds.
     type: float
     default: 30.0
+  rewrite:
+    description:
+      - Whether the target writes its restored settings to its configuration file (C(CONFIG
+        REWRITE)).
+    type: bool
+    default: true
 extends_documentation_fragment:
   - baton.redis._baton
   - baton.redis._baton.attributes
@@ -46,12 +52,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 retired:
-  description: Whether the source is gone, or in check mode would be.
+  description: Whether the source is gone.
   returned: success
   type: bool
   sample: true
 saved:
-  description: Whether the source wrote its data to disk before it ended.
+  description:
+    - Whether the source wrote its data to disk before it ended, as it does where the target
+      writes none.
   returned: success
   type: bool
   sample: true
@@ -113,6 +121,7 @@ from ansible_collections.baton.redis.plugins.module_utils._baton import (
 def main():
     module = baton_module(
         wait_timeout={"type": "float", "default": 30.0},
+        rewrite={"type": "bool", "default": True},
     )
     exit_step(module, run_step(module, "retire"), "the source is shut down")
 

@@ -34,8 +34,8 @@ options:
     default: takeover
   aside_port:
     description:
-      - Port the source moves to when the target takes over its own. Without it the port the
-        target was started on.
+      - Port the source moves to when the target takes over its own. Without it the first free
+        one after the port the target was started on.
     type: int
   pause_budget:
     description:
@@ -60,6 +60,22 @@ options:
         writes have to wait for.
     type: int
     default: 65536
+  backlog_bytes:
+    description:
+      - Size of the replication backlog on both servers until the upgrade has ended, in bytes.
+        What is larger already stays so.
+      - It has to hold what is written in the longest outage that the warm old server should
+        survive.
+    type: int
+    default: 268435456
+  replication_user:
+    description:
+      - ACL user the servers log in to each other with. Without it the one of O(source_user).
+    type: str
+  replication_password:
+    description:
+      - Password of O(replication_user). Without it the one of O(source_password).
+    type: str
   rewrite:
     description:
       - Whether both servers write their new role and port to their configuration files (C(CONFIG
@@ -132,7 +148,7 @@ serving:
   type: str
   sample: 127.0.0.1:6379
 parked:
-  description: Address at which the other server is now.
+  description: Address at which the other server is now. Null when it is gone.
   returned: success
   type: str
   sample: 127.0.0.1:6380
@@ -201,6 +217,9 @@ def main():
         patience={"type": "float", "default": 30.0},
         attempts={"type": "int", "default": 3},
         max_lag_bytes={"type": "int", "default": 65536},
+        backlog_bytes={"type": "int", "default": 268435456},
+        replication_user={"type": "str"},
+        replication_password={"type": "str", "no_log": True},
         rewrite={"type": "bool", "default": True},
     )
     exit_step(

@@ -32,8 +32,8 @@ options:
     default: takeover
   aside_port:
     description:
-      - Port the source moves to when the target takes over its own. Without it the port the
-        target was started on.
+      - Port the source moves to when the target takes over its own. Without it the first free
+        one after the port the target was started on.
     type: int
   force:
     description:
@@ -49,14 +49,6 @@ options:
     type: str
     choices: [preflight, replicate, wait_synced, verify, switchover, wait_quiescent, retire]
     default: wait_quiescent
-  backlog_bytes:
-    description:
-      - Size of the replication backlog on both servers until the upgrade has ended, in bytes.
-        What is larger already stays so.
-      - It has to hold what is written in the longest outage that the warm old server should
-        survive.
-    type: int
-    default: 268435456
   replication_user:
     description:
       - ACL user the servers log in to each other with. Without it the one of O(source_user).
@@ -65,6 +57,11 @@ options:
     description:
       - Password of O(replication_user). Without it the one of O(source_password).
     type: str
+  sync_timeout:
+    description:
+      - How long the initial sync may take, in seconds.
+    type: float
+    default: 3600.0
   sample_keys:
     description:
       - How many random keys to read and compare, besides the counts of all.
@@ -87,17 +84,36 @@ options:
       - How often to try before giving up. Between two attempts the old master serves as before.
     type: int
     default: 3
+  max_lag_bytes:
+    description:
+      - How far behind the target may be at the start of an attempt of the switchover, in bytes.
+        What it is behind, writes have to wait for.
+    type: int
+    default: 65536
+  backlog_bytes:
+    description:
+      - Size of the replication backlog on both servers until the upgrade has ended, in bytes.
+        What is larger already stays so.
+      - It has to hold what is written in the longest outage that the warm old server should
+        survive.
+    type: int
+    default: 268435456
+  quiet_for:
+    description:
+      - How long no application command may have arrived, in seconds.
+    type: float
+    default: 1.0
+  wait_timeout:
+    description:
+      - How long each of the other waits may take, in seconds.
+    type: float
+    default: 60.0
   rewrite:
     description:
       - Whether both servers write their new role and port to their configuration files (C(CONFIG
         REWRITE)).
     type: bool
     default: true
-  quiet_for:
-    description:
-      - How long no application command may have arrived, in seconds.
-    type: float
-    default: 1.0
 extends_documentation_fragment:
   - baton.redis._baton
   - baton.redis._baton.attributes
@@ -137,14 +153,21 @@ steps:
     elapsed:
       description: Seconds it took.
       type: float
-    facts:
+    result:
       description: What its module returns.
       type: dict
-outcome:
-  description: Where things stand.
+stage:
+  description:
+    - Where things stand. V(apart) and V(following) with the source serving, V(switched) with the
+      target serving and the source warm, V(retired) with the source gone.
   returned: success
   type: str
-  sample: warm
+  sample: switched
+parked:
+  description: Address of the old server once the target serves. Null when it is gone.
+  returned: success
+  type: str
+  sample: 127.0.0.1:6380
 serving:
   description: Address of the server that serves.
   returned: success
@@ -223,18 +246,21 @@ def main():
             ],
             "default": "wait_quiescent",
         },
-        backlog_bytes={"type": "int", "default": 268435456},
         replication_user={"type": "str"},
         replication_password={"type": "str", "no_log": True},
+        sync_timeout={"type": "float", "default": 3600.0},
         sample_keys={"type": "int", "default": 20, "no_log": False},
         pause_budget={"type": "float", "default": 1.0},
         patience={"type": "float", "default": 30.0},
         attempts={"type": "int", "default": 3},
-        rewrite={"type": "bool", "default": True},
+        max_lag_bytes={"type": "int", "default": 65536},
+        backlog_bytes={"type": "int", "default": 268435456},
         quiet_for={"type": "float", "default": 1.0},
+        wait_timeout={"type": "float", "default": 60.0},
+        rewrite={"type": "bool", "default": True},
     )
     facts = run_step(module, "upgrade")
-    exit_step(module, facts, f"{facts['serving']} serves, outcome {facts['outcome']}")
+    exit_step(module, facts, f"{facts['serving']} serves")
 
 
 if __name__ == "__main__":

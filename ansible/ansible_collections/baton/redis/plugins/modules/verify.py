@@ -14,7 +14,7 @@ description:
     replication stream,
     reads some random keys on both servers, and asks the target whether it answers.
   - Changes nothing. In check mode it looks once and does not wait.
-  - The task fails when something differs.
+  - By default the task fails when something differs. See O(fail).
 author:
   - The redis-baton authors (@redis-baton)
 options:
@@ -28,6 +28,12 @@ options:
       - How long to wait for a moment at which both stand at the same point, in seconds.
     type: float
     default: 30.0
+  fail:
+    description:
+      - Whether the task fails when something differs. With V(false) look at RV(equal) and
+        RV(differences).
+    type: bool
+    default: true
 extends_documentation_fragment:
   - baton.redis._baton
   - baton.redis._baton.attributes
@@ -51,7 +57,9 @@ equal:
   type: bool
   sample: true
 exact:
-  description: Whether the counts were read at the same point of the replication stream on both.
+  description:
+    - Whether the counts were read at the same point of the replication stream on both. Under a
+      load that never rests they are not, and the switchover compares them during its pause.
   returned: success
   type: bool
   sample: true
@@ -60,11 +68,38 @@ databases:
   returned: success
   type: list
   elements: dict
+  contains:
+    number:
+      description: Its number.
+      type: int
+      sample: 0
+    source_keys:
+      description: Keys in the source.
+      type: int
+    target_keys:
+      description: Keys in the target.
+      type: int
+    source_expires:
+      description: Keys in the source that expire.
+      type: int
+    target_expires:
+      description: Keys in the target that expire.
+      type: int
+offset:
+  description: The point of the replication stream at which they were compared.
+  returned: success
+  type: int
 sampled:
-  description: How many keys were read and compared.
+  description: How many keys were read on both and found equal.
   returned: success
   type: int
   sample: 20
+skipped:
+  description:
+    - How many could not be compared, as they changed all the time or are of a module's type.
+  returned: success
+  type: int
+  sample: 0
 differences:
   description: What differs.
   returned: success
@@ -74,6 +109,10 @@ ping_ms:
   description: How long the target took to answer, in milliseconds.
   returned: success
   type: float
+attempts:
+  description: How often the servers were asked.
+  returned: success
+  type: int
 before:
   description: What was found on the servers.
   returned: success
@@ -131,6 +170,7 @@ def main():
     module = baton_module(
         sample_keys={"type": "int", "default": 20, "no_log": False},
         wait_timeout={"type": "float", "default": 30.0},
+        fail={"type": "bool", "default": True},
     )
     facts = run_step(module, "verify")
     if facts["equal"]:

@@ -47,15 +47,45 @@ EXAMPLES = r"""
 
 RETURN = r"""
 quiet:
-  description: Whether no application uses the source. Can be V(false) in check mode alone.
+  description:
+    - Whether no application uses the source, or it is gone. Can be V(false) in check mode alone.
   returned: success
   type: bool
   sample: true
+quiet_seconds:
+  description: For how long no application command had arrived at the end, in seconds.
+  returned: success
+  type: float
 active:
-  description: Who uses the source.
+  description: Who sent the last ones.
   returned: success
   type: list
-  elements: raw
+  elements: dict
+  contains:
+    address:
+      description: Where it comes from, with its port.
+      type: str
+      sample: 10.0.0.7:51234
+    user:
+      description: Its ACL user.
+      type: str
+      sample: default
+    name:
+      description: The name it gave itself.
+      type: str
+    command:
+      description: Its last command.
+      type: str
+      sample: get
+commands:
+  description: How many calls of each command were seen.
+  returned: success
+  type: dict
+  sample: {"get": 12}
+attempts:
+  description: How often the server was asked.
+  returned: success
+  type: int
 before:
   description: What was found on the servers.
   returned: success

@@ -12,7 +12,9 @@ version_added: 0.1.0
 description:
   - Waits until the initial sync has completed, the link is steady, and the target is no more
     than O(max_lag_bytes) behind.
-  - Changes nothing. In check mode it looks once and does not wait.
+  - Then restores the settings of the source that M(baton.redis.replicate) raised for the sync.
+    It changes nothing else.
+  - In check mode it looks once and does not wait.
   - When the time is up, or the sync begins over and over, the task fails. The source serves as
     before, and the target goes on trying.
 author:
@@ -46,7 +48,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 synced:
-  description: Whether the target is in sync. Can be V(false) in check mode alone.
+  description:
+    - Whether the target holds the source's data and follows, or has done so and serves now. Can
+      be V(false) in check mode alone.
   returned: success
   type: bool
   sample: true
@@ -56,7 +60,7 @@ lag_bytes:
   type: int
   sample: 0
 sync_bytes:
-  description: The size of the initial sync, in bytes.
+  description: How much of the initial sync this task has seen pass, in bytes.
   returned: success
   type: int
 attempts:
@@ -99,7 +103,9 @@ server:
   type: str
   sample: source 127.0.0.1:6379
 state:
-  description: What state things are in. Always V(unchanged), as this module changes nothing.
+  description:
+    - What state things are in. With V(unchanged) nothing was changed, with V(interrupted) the
+      task has to run again to complete what it began. The source serves as before.
   returned: failure
   type: str
   sample: unchanged
