@@ -1,0 +1,1 @@
+"""The collection baton.redis, run by the real ansible-playbook."""

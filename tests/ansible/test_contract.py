@@ -1,0 +1,80 @@
+"""The collection, the library and their documentation say the same."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+from typing import Any
+
+import pytest
+import redis_baton
+
+from tests.ansible.runner import COLLECTIONS, TOOLS
+
+COLLECTION = COLLECTIONS / "ansible_collections" / "baton" / "redis"
+MODULES = sorted(path.stem for path in (COLLECTION / "plugins" / "modules").glob("*.py"))
+SERVERS_AND_MODE = {"source", "target", "dry_run", "on_event"}
+# Whether a result is a failure is left to the caller in Python.
+OUR_OWN = {"preflight": {"fail"}}
+
+Options = dict[str, dict[str, Any]]
+
+
+def documentation(*what: str) -> dict[str, Any]:
+    if not (TOOLS / "ansible-doc").exists():
+        pytest.skip("there is no Ansible for this Python (it needs 3.11 or newer)")
+    done = subprocess.run(
+        [TOOLS / "ansible-doc", "--json", *what],
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def modules() -> dict[str, Options]:
+    found = documentation("-t", "module", *(f"baton.redis.{name}" for name in MODULES))
+    return {name: found[f"baton.redis.{name}"]["doc"]["options"] for name in MODULES}
+
+
+def test_there_is_a_module_per_step() -> None:
+    steps = {
+        name
+        for name in redis_baton.__all__
+        if inspect.isroutine(getattr(redis_baton, name)) and name.islower()
+    }
+    assert set(MODULES) == steps
+
+
+def test_options_are_the_arguments_of_the_step(modules: dict[str, Options]) -> None:
+    shared = set.intersection(*(set(options) for options in modules.values())) - {"journal_dir"}
+    for name, options in modules.items():
+        own = {
+            option: about.get("default")
+            for option, about in options.items()
+            if option not in shared | OUR_OWN.get(name, set())
+        }
+        arguments = inspect.signature(getattr(redis_baton, name)).parameters
+        assert own == {
+            argument: parameter.default
+            for argument, parameter in arguments.items()
+            if argument not in SERVERS_AND_MODE
+        }, name
+
+
+def test_variables_of_the_role_are_the_options_of_the_module(modules: dict[str, Options]) -> None:
+    entry = documentation("-t", "role", "baton.redis.upgrade")["baton.redis.upgrade"]
+    variables = entry["entry_points"]["main"]["options"]
+    keep = ("type", "default", "choices")
+
+    def contract(options: Options) -> Options:
+        return {name: {key: about.get(key) for key in keep} for name, about in options.items()}
+
+    expected = {f"upgrade_{option}": about for option, about in modules["upgrade"].items()}
+    assert contract(variables) == contract(expected)

@@ -1,0 +1,270 @@
+"""Each module on real servers: in check mode, for real, again; then the servers are asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.ansible.runner import connection
+from tests.ansible.test_contract import documentation
+from tests.support.servers import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.ansible.runner import Ansible, Outcome
+    from tests.conftest import ServerFactory
+    from tests.support.servers import Instance
+
+KEYS = 1000
+# What Ansible adds to what a module returns.
+FROM_ANSIBLE = {"diff", "exception", "failed", "warnings"}
+
+Task = dict[str, Any]
+
+
+def thrice(module: str, **options: object) -> list[Task]:
+    """Return the tasks that run a module in check mode, for real, and again."""
+    return [once(module, **options) | {"check_mode": True}, *twice(module, **options)]
+
+
+def twice(module: str, **options: object) -> list[Task]:
+    return [once(module, **options), once(module, **options)]
+
+
+def once(module: str, **options: object) -> Task:
+    return {f"baton.redis.{module}": options}
+
+
+def statuses(outcome: Outcome, module: str) -> list[str]:
+    return [task.status for task in outcome.of(module)]
+
+
+def fill(instance: Instance) -> None:
+    with instance.client() as client:
+        client.mset({f"key:{n}": f"value {n}" for n in range(KEYS)})
+
+
+@pytest.fixture
+def pair(server: ServerFactory) -> tuple[Instance, Instance]:
+    """Return a source with data and an empty target."""
+    source, target = server("redis-7.0"), server("redis-8.0")
+    fill(source)
+    return source, target
+
+
+def assert_documented(outcome: Outcome) -> None:
+    """Fail if a module returned what its documentation does not have."""
+    ours = sorted({task.action for task in outcome if task.action.startswith("baton.redis.")})
+    found = documentation("-t", "module", *ours)
+    for task in outcome:
+        if task.action in ours:
+            undocumented = set(task.result) - set(found[task.action]["return"]) - FROM_ANSIBLE
+            assert undocumented == {"changed"}, task
+
+
+def test_the_steps_of_an_upgrade(
+    ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path
+) -> None:
+    source, target = pair
+    public, aside = source.port, target.port
+    outcome = ansible.tasks(
+        [
+            *thrice("preflight"),
+            *thrice("replicate"),
+            *thrice("wait_synced"),
+            *thrice("verify", sample_keys=50),
+            *thrice("switchover"),
+            *twice("clients"),
+            *thrice("wait_quiescent", quiet_for=0.2),
+            *thrice("rollback"),
+        ],
+        "--diff",
+        defaults=connection(source, target, journal_dir),
+    )
+    assert outcome.status == 0, outcome.output
+    for look in ("preflight", "verify", "clients", "wait_quiescent"):
+        assert set(statuses(outcome, look)) == {"ok"}, look
+    # What was raised for the sync is restored at its end, whenever that is.
+    assert statuses(outcome, "wait_synced")[1:] == ["changed", "ok"]
+    for act in ("replicate", "switchover", "rollback"):
+        assert statuses(outcome, act) == ["changed", "changed", "ok"], act
+        checked, done, again = outcome.of(act)
+        assert checked.result["actions"], act
+        assert done.result["diff"]["before"] != done.result["diff"]["after"], act
+        assert again.result["actions"] == [], act
+    assert_documented(outcome)
+
+    synced = outcome.of("wait_synced")[1].result
+    assert synced["synced"] is True
+    verified = outcome.of("verify")[1].result
+    assert (verified["equal"], verified["sampled"]) == (True, 50)
+    assert verified["databases"][0]["target_keys"] == KEYS
+    switched = outcome.of("switchover")[1].result
+    assert switched["serving"].endswith(f":{public}")
+    assert switched["warm"] is True
+    assert (source.role, source.current_port) == ("master", public)
+    assert (target.role, target.current_port) == ("slave", aside)
+
+    outcome = ansible.tasks(
+        [once("switchover"), *thrice("clients", disconnect=True), *thrice("retire")],
+        defaults=connection(source, target, journal_dir),
+    )
+    assert outcome.status == 0, outcome.output
+    assert statuses(outcome, "retire") == ["changed", "changed", "ok"]
+    assert_documented(outcome)
+    eventually(lambda: not source.alive, "the source has ended")
+    assert (target.role, target.current_port) == ("master", public)
+    assert target.call("DBSIZE") == KEYS
+
+
+def test_promote(ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path) -> None:
+    source, target = pair
+    outcome = ansible.tasks(
+        [once("replicate"), once("wait_synced"), *thrice("promote")],
+        defaults=connection(source, target, journal_dir),
+    )
+    assert outcome.status == 0, outcome.output
+    assert statuses(outcome, "promote") == ["changed", "changed", "ok"]
+    assert_documented(outcome)
+    assert (target.role, target.call("DBSIZE")) == ("master", KEYS)
+
+
+def test_upgrade_in_one_task(
+    ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path
+) -> None:
+    source, target = pair
+    options = {"quiet_for": 0.2}
+    outcome = ansible.tasks(
+        [
+            once("upgrade", until="verify"),
+            *thrice("upgrade", **options),
+            *thrice("upgrade", **options, until="retire"),
+        ],
+        defaults=connection(source, target, journal_dir),
+    )
+    assert outcome.status == 0, outcome.output
+    assert statuses(outcome, "upgrade") == ["changed", *["changed", "changed", "ok"] * 2]
+    assert_documented(outcome)
+    stages = [task.result["stage"] for task in outcome.of("upgrade")]
+    assert stages[0::3] == ["following", "switched", "retired"]
+    assert (target.role, target.current_port) == ("master", source.port)
+    assert target.call("DBSIZE") == KEYS
+
+
+def test_bad_input_is_one_sentence_and_changes_nothing(
+    ansible: Ansible, pair: tuple[Instance, Instance], server: ServerFactory, journal_dir: Path
+) -> None:
+    source, target = pair
+    guarded = server("redis-8.0", password="secret")
+    full = server("redis-8.0")
+    fill(full)
+    cases: list[tuple[str, dict[str, Any], str | None]] = [
+        ("preflight", {"login_port": 1}, "unreachable"),
+        ("preflight", {"login_host": "no-such-host.invalid"}, "host_unknown"),
+        ("preflight", {"login_port": guarded.port}, "auth_failed"),
+        ("preflight", {"login_port": guarded.port, "login_password": "wrong"}, "auth_failed"),
+        ("preflight", {"login_port": source.port}, "same_server"),
+        ("preflight", {"login_host": "localhost", "login_port": source.port}, "same_server"),
+        ("preflight", {"tls": True}, "tls_failed"),
+        ("preflight", {"login_port": full.port}, "target_has_data"),
+        ("preflight", {"login_port": 70000}, "invalid_input"),
+        ("preflight", {"connect_timeout": -1}, "invalid_input"),
+        ("preflight", {"ca_certs": "/no/such/file", "tls": True}, "invalid_input"),
+        ("preflight", {"login_port": "redis"}, None),
+        ("preflight", {"client_cert_file": "/tmp/cert.pem"}, None),  # noqa: S108
+        ("replicate", {"login_port": full.port}, "target_has_data"),
+        ("replicate", {"replication_user": "someone"}, "invalid_input"),
+        ("wait_synced", {}, "not_replicating"),
+        ("wait_synced", {"wait_timeout": "soon"}, None),
+        ("verify", {}, "not_replicating"),
+        ("verify", {"sample_keys": -1}, "invalid_input"),
+        ("switchover", {}, "not_replicating"),
+        ("switchover", {"attempts": 0}, "invalid_input"),
+        ("switchover", {"pause_budget": -1}, "invalid_input"),
+        ("switchover", {"redirect": "haproxy"}, None),
+        ("promote", {}, "not_replicating"),
+        ("retire", {}, "only_copy"),
+        ("upgrade", {"until": "never"}, None),
+    ]
+    outcome = ansible.tasks(
+        [once(module, **options) | {"ignore_errors": True} for module, options, _ in cases],
+        defaults=connection(source, target, journal_dir),
+    )
+    assert "Traceback" not in outcome.output
+    for (module, options, reason), task in zip(cases, outcome, strict=True):
+        case = f"{module} {options}: {task.result}"
+        assert task.status == "failed", case
+        assert task.result.get("reason") == reason, case
+        assert "\n" not in task.result["msg"], case
+        if reason:
+            assert task.result["state"] == "unchanged", case
+    assert [one.role for one in (source, target, full)] == ["master"] * 3
+    assert (source.call("DBSIZE"), target.call("DBSIZE")) == (KEYS, 0)
+
+
+def test_findings_and_differences_need_not_fail(
+    ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path
+) -> None:
+    source, target = pair
+    fill(target)
+    outcome = ansible.tasks(
+        [
+            once("preflight", fail=False),
+            once("preflight", force=True),
+            once("replicate", force=True),
+            once("wait_synced"),
+        ],
+        defaults=connection(source, target, journal_dir),
+    )
+    assert outcome.status == 0, outcome.output
+    found, forced = (task.result for task in outcome.of("preflight"))
+    assert (found["ok"], forced["ok"]) == (False, True)
+    assert found["findings"][0]["code"] == "target_has_data"
+    assert "initial sync would wipe" in forced["warnings"][0]
+
+    target.call("CONFIG", "SET", "replica-read-only", "no")
+    target.call("SET", "of its own", 1)
+    outcome = ansible.tasks(
+        [once("verify", fail=False), once("verify") | {"ignore_errors": True}],
+        defaults=connection(source, target, journal_dir),
+    )
+    tolerated, failed = outcome.of("verify")
+    assert (tolerated.status, tolerated.result["equal"]) == ("ok", False)
+    assert (failed.status, failed.result["reason"]) == ("failed", "counts_differ")
+
+
+def test_secrets_stay_secret(ansible: Ansible, server: ServerFactory, journal_dir: Path) -> None:
+    source = server("redis-7.0", password="source-secret")
+    target = server("redis-8.0", password="target-secret")
+    source.call("ACL", "SETUSER", "app", "on", ">app-secret", "~*", "+@all")
+    source.call("ACL", "SETUSER", "copier", "on", ">copier-secret", "+psync", "+replconf", "+ping")
+    hashes = [source.call("ACL", "GETUSER", user)["passwords"][0] for user in ("app", "copier")]
+    login = {"replication_user": "copier", "replication_password": "copier-secret"}
+    names = connection(source, target, journal_dir)
+    outcome = ansible.tasks(
+        [
+            once("preflight"),
+            *thrice("replicate", **login),
+            once("wait_synced"),
+            once("verify"),
+            *thrice("switchover", **login),
+            once("wait_quiescent", quiet_for=0.1),
+            once("preflight", source_password="wrong-secret") | {"ignore_errors": True},
+        ],
+        "-vvv",
+        "--diff",
+        defaults=names,
+    )
+    assert outcome.status == 0, outcome.output
+    target.password = source.password  # carried over with the source's users
+    assert target.role == "master"
+    assert "app" in outcome.of("replicate")[1].result["users_carried"]
+    everything = outcome.output + "".join(str(task.result) for task in outcome)
+    for secret in ("-secret", *hashes):
+        assert secret not in everything, secret
+    for kept in journal_dir.rglob("*"):
+        if kept.is_file():
+            for secret in ("app-secret", "copier-secret", "source-secret", "target-secret"):
+                assert secret not in kept.read_text(), kept
