@@ -11,7 +11,39 @@ _Step: TypeAlias = Literal[
     "preflight", "replicate", "wait_synced", "verify", "switchover", "wait_quiescent", "retire"
 ]
 
-__all__: list[str]
+__all__ = [
+    "REASONS",
+    "ActiveClient",
+    "ClientGroup",
+    "Clients",
+    "Database",
+    "Endpoint",
+    "Estimates",
+    "Finding",
+    "Phase",
+    "Preflight",
+    "Promote",
+    "Replicate",
+    "Retire",
+    "StepReport",
+    "Switchover",
+    "Upgrade",
+    "Verify",
+    "WaitQuiescent",
+    "WaitSynced",
+    "__version__",
+    "clients",
+    "preflight",
+    "promote",
+    "replicate",
+    "retire",
+    "rollback",
+    "switchover",
+    "upgrade",
+    "verify",
+    "wait_quiescent",
+    "wait_synced",
+]
 __version__: str
 REASONS: dict[str, str]
 """Every stable reason code with its meaning."""
