@@ -36,7 +36,7 @@ setup: $(DEV_READY) $(WHEEL_READY) $(LOAD) servers ## all that demo and test nee
 
 .PHONY: demo
 demo: setup ## upgrade a live server under load, with Ansible: make demo OLD=valkey-8.1 NEW=valkey-9.1
-	$(BIN)/python demo/demo.py --old $(OLD) --new $(NEW)
+	$(BIN)/python -m demo --old $(OLD) --new $(NEW)
 
 .PHONY: bench
 bench: setup ## measure against today's ways

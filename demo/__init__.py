@@ -1,0 +1,1 @@
+"""The main job, to look at: see `__main__`."""
