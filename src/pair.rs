@@ -67,8 +67,12 @@ impl Pair {
         target.check()?;
         let journal = Journal::of(journal_dir, source, target)?;
         let handover = journal.handover()?;
-        let (at_source, at_target) =
-            tokio::join!(log_in(run, Side::Source, source, target), log_in(run, Side::Target, target, source));
+        // `replicate` carries the source's users to the target, so from then on the target takes the source's login. The
+        // reverse only happens once the two have changed places.
+        let (at_source, at_target) = tokio::join!(
+            log_in(run, Side::Source, source, handover.is_some().then_some(target)),
+            log_in(run, Side::Target, target, Some(source))
+        );
         if let (Ok(a), Ok(b)) = (&at_source, &at_target)
             && a.identity.run_id == b.identity.run_id
         {
@@ -86,6 +90,11 @@ impl Pair {
         if !known(&at_source) && !known(&at_target) || at_target.as_ref().is_ok_and(|_| !known(&at_target)) {
             return Ok(pair(at_source, at_target, None));
         }
+        if let Ok(stranger) = &at_source
+            && !known(&at_source)
+        {
+            run.warn(format!("{stranger}: another process than the two of this upgrade answers there"));
+        }
         let mut candidates = vec![at_source, at_target];
         let mut asked = vec![source.to_string(), target.to_string()];
         for (ports, endpoint) in
@@ -94,7 +103,7 @@ impl Pair {
             let endpoint = endpoint.with_port(if endpoint.tls.is_some() { ports.tls } else { ports.plain });
             if endpoint.port != 0 && !asked.contains(&endpoint.to_string()) {
                 asked.push(endpoint.to_string());
-                candidates.push(log_in(run, Side::Source, &endpoint, target).await);
+                candidates.push(log_in(run, Side::Source, &endpoint, Some(target)).await);
             }
         }
         let mut take = |id: &str, side: Side| {
@@ -234,12 +243,11 @@ pub async fn see(server: &Server) -> Result<Seen> {
     })
 }
 
-/// Logs in at an address: with its own login, else with the other server's. `replicate` carries the source's users
-/// to the target, so from then on the target takes the source's login.
-async fn log_in(run: &Arc<Run>, side: Side, endpoint: &Endpoint, other: &Endpoint) -> Result<Server> {
+/// Logs in at an address: with its own login, else with the other one's.
+async fn log_in(run: &Arc<Run>, side: Side, endpoint: &Endpoint, other: Option<&Endpoint>) -> Result<Server> {
     let first = Server::connect(run, side, endpoint).await;
-    match &first {
-        Err(error) if error.code == Code::AuthFailed && other.password.is_some() => {
+    match (&first, other.filter(|other| other.password.is_some())) {
+        (Err(error), Some(other)) if error.code == Code::AuthFailed => {
             Server::connect(run, side, &endpoint.with_login_of(other)).await.or(first)
         }
         _ => first,

@@ -12,6 +12,7 @@ use crate::{
     decide::{findings, stage::Stage},
     error::{Error, Result},
     facts::{Facts, finish, step_result},
+    pair::Pair,
     run::Run,
     step::{
         Call, preflight, replicate,
@@ -138,7 +139,7 @@ pub async fn upgrade(call: &Call, options: &Options) -> Result<Upgrade> {
         call.run.take_in(&part.run);
         steps.push(report(step, outcome?, &part.run));
     }
-    let pair = call.begin("upgrade").await?;
+    let pair = Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?;
     let stage = pair.look().await?.stage;
     let serves_target = matches!(stage, Stage::Switched | Stage::Retired);
     let address = |server: Result<&crate::server::Server>| server.map(|s| s.endpoint.to_string());

@@ -25,6 +25,9 @@ const WARM_WITHIN: Duration = Duration::from_secs(10);
 /// is ahead of its successor by a PING can't follow it by a partial resync.
 const NO_PINGS: &str = "86400";
 
+/// What is raised for a handover on the server that is demoted.
+const DEMOTED_SETTINGS: [&str; 4] = ["repl-ping-replica-period", "masteruser", "masterauth", "tls-replication"];
+
 /// What is wished.
 #[derive(Clone)]
 pub struct Options {
@@ -185,30 +188,48 @@ async fn cut(pair: &mut Pair, to: Side, options: &Options) -> Result<Done> {
         serving: (&route.host, route.port),
         limits: limits(options),
     };
-    prepare(pair, &demoted, &promoted, route.tls, options).await?;
     if pair.run.dry {
+        prepare(pair, &demoted, &promoted, route.tls, options).await?;
         for command in cut.planned() {
             pair.run.action(command);
         }
         return Ok(Done { attempted: true, warm: true, ..Done::default() });
     }
     let full_syncs = promoted.info("stats").await?.number("sync_full").unwrap_or_default();
-    pair.begin(handover.clone())?;
-    let outcome = attempts(pair, &cut, options).await;
-    let restored = demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await;
+    let prepared = prepare(pair, &demoted, &promoted, route.tls, options).await;
+    let outcome = match prepared.and_then(|()| pair.begin(handover.clone())) {
+        Ok(()) => attempts(pair, &cut, options).await,
+        Err(error) => Err(Error { state: State::Unchanged, ..error }),
+    };
     let mut done = match outcome {
         Ok(done) => done,
-        Err(error) => {
-            if error.state != State::Interrupted {
-                pair.journal.append(&Record::Undone)?;
-                demoted.restore(&pair.journal, None).await?;
-            }
-            return Err(error);
-        }
+        Err(error) => return Err(put_back(pair, &cut, error).await),
     };
-    restored?;
+    demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
     done.warm = finish_cut(pair, &cut, full_syncs, options).await?;
     Ok(done)
+}
+
+/// After a handover that was not done: what was raised for it is restored, and the error says so. Where it can't be told
+/// whether it was done, the rerun will restore.
+async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Error {
+    if error.state == State::Interrupted {
+        return error;
+    }
+    let restored = async {
+        if pair.handover.as_ref() == Some(cut.handover) {
+            pair.journal.append(&Record::Undone)?;
+        }
+        cut.demoted.restore(&pair.journal, Some(&DEMOTED_SETTINGS)).await?;
+        cut.promoted.restore(&pair.journal, Some(&["repl-backlog-size"])).await
+    };
+    match restored.await {
+        Ok(()) => error.state(State::Undone),
+        Err(failed) => {
+            pair.run.warn(format!("what was raised for the handover could not be restored: {failed}"));
+            error.state(State::Interrupted)
+        }
+    }
 }
 
 /// Goes on where a handover stopped between its transactions: forward if its target is the one wished, else back.

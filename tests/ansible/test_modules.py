@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from tests.ansible.runner import Ansible, Outcome
     from tests.conftest import ServerFactory
+    from tests.support.certificates import Certificates
     from tests.support.servers import Instance
 
 KEYS = 1000
 # What Ansible adds to what a module returns.
-FROM_ANSIBLE = {"diff", "exception", "failed", "warnings"}
+FROM_ANSIBLE = {"diff", "exception", "failed", "invocation", "warnings"}
 
 Task = dict[str, Any]
 
@@ -235,9 +236,11 @@ def test_findings_and_differences_need_not_fail(
     assert (failed.status, failed.result["reason"]) == ("failed", "counts_differ")
 
 
-def test_secrets_stay_secret(ansible: Ansible, server: ServerFactory, journal_dir: Path) -> None:
-    source = server("redis-7.0", password="source-secret")
-    target = server("redis-8.0", password="target-secret")
+def test_secrets_stay_secret_and_tls_is_spoken(
+    ansible: Ansible, server: ServerFactory, certificates: Certificates, journal_dir: Path
+) -> None:
+    source = server("redis-7.0", password="source-secret", tls=certificates)
+    target = server("redis-8.0", password="target-secret", tls=certificates)
     source.call("ACL", "SETUSER", "app", "on", ">app-secret", "~*", "+@all")
     source.call("ACL", "SETUSER", "copier", "on", ">copier-secret", "+psync", "+replconf", "+ping")
     hashes = [source.call("ACL", "GETUSER", user)["passwords"][0] for user in ("app", "copier")]
@@ -245,19 +248,24 @@ def test_secrets_stay_secret(ansible: Ansible, server: ServerFactory, journal_di
     names = connection(source, target, journal_dir)
     outcome = ansible.tasks(
         [
+            once("preflight", source_password="wrong-secret") | {"ignore_errors": True},
+            once("preflight", ca_certs=str(certificates.stranger_ca)) | {"ignore_errors": True},
             once("preflight"),
             *thrice("replicate", **login),
             once("wait_synced"),
             once("verify"),
             *thrice("switchover", **login),
             once("wait_quiescent", quiet_for=0.1),
-            once("preflight", source_password="wrong-secret") | {"ignore_errors": True},
         ],
         "-vvv",
         "--diff",
         defaults=names,
     )
     assert outcome.status == 0, outcome.output
+    assert [task.result["reason"] for task in outcome if task.status == "failed"] == [
+        "auth_failed",
+        "tls_failed",
+    ]
     target.password = source.password  # carried over with the source's users
     assert target.role == "master"
     assert "app" in outcome.of("replicate")[1].result["users_carried"]
