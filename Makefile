@@ -40,7 +40,7 @@ demo: setup ## upgrade a live server under load, with Ansible: make demo OLD=val
 
 .PHONY: bench
 bench: setup ## measure against today's ways
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench
 
 .PHONY: test
 test: lint test-rust setup ## everything: the checks, the Rust tests, then Python and Ansible on real servers

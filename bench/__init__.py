@@ -1,0 +1,1 @@
+"""Ours against today's ways, in one run: `python -m bench`."""
