@@ -15,7 +15,7 @@ from bench.ways import Measured, baton, by_hand, instance, measure
 from tests.support.servers import NAMES
 
 WAYS = {"redis-baton": baton, "by hand (redis-py)": by_hand}
-console = Console(highlight=False)
+console = Console(highlight=False, width=100)
 
 
 def main() -> None:
@@ -72,14 +72,14 @@ def _ours(measured: list[Measured]) -> None:
     table = Table(title="redis-baton in detail", title_justify="left")
     table.add_column("figure")
     table.add_column("median (min to max)", justify="right")
-    for name, values in (
-        ("steps 1 to 5 without the drain, ms", [run.protocol_ms for run in measured]),
-        ("drain, ms", [run.drain_ms for run in measured]),
-        ("pause to promotion, ms", [run.write_gap_ms for run in measured]),
-    ):
-        table.add_row(name, _spread([value for value in values if value is not None]))
-    for step in measured[0].steps or {}:
-        table.add_row(f"{step}, s", _spread([(run.steps or {})[step] for run in measured]))
+    names = {
+        "protocol_ms": "steps 1 to 5 without the drain, ms",
+        "drain_ms": "drain, ms",
+        "write_gap_ms": "pause to promotion, ms",
+    }
+    for figure in measured[0].figures:
+        name = names.get(figure, f"{figure}, s")
+        table.add_row(name, _spread([run.figures[figure] for run in measured]))
     console.print(table)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable, Literal
 
 import redis
 import redis_baton
@@ -26,19 +26,26 @@ class Measured:
 
     seconds: float
     report: LoadReport
-    protocol_ms: float | None = None
-    drain_ms: float | None = None
-    write_gap_ms: float | None = None
-    steps: dict[str, float] | None = None
+    """Its longest gap is the handover's, from after the sync to the end."""
+    figures: dict[str, float]
+    """Of the way's own: seconds by step, milliseconds of the handover."""
 
 
-def baton(old: Instance, new: Instance, journal: Path) -> dict[str, Any]:
-    """Upgrade with one call."""
-    result = redis_baton.upgrade(source=old.url, target=new.url, journal_dir=journal)
-    return result.as_dict()
+def baton(old: Instance, new: Instance, journal: Path, load: Load) -> dict[str, float]:
+    """Upgrade with two calls, to tell the sync's gap from the handover's; return the figures."""
+
+    def upgrade(until: Literal["verify", "wait_quiescent"]) -> redis_baton.Upgrade:
+        return redis_baton.upgrade(source=old.url, target=new.url, until=until, journal_dir=journal)
+
+    synced = upgrade("verify")
+    load.mark()
+    switched = upgrade("wait_quiescent")
+    figures = {step.name: step.elapsed for step in (*synced.steps, *switched.steps[4:])}
+    cut = next(step.result for step in switched.steps if step.name == "switchover")
+    return figures | {name: cut[name] for name in ("protocol_ms", "drain_ms", "write_gap_ms")}
 
 
-def by_hand(old: Instance, new: Instance, _journal: Path) -> dict[str, Any]:
+def by_hand(old: Instance, new: Instance, _journal: Path, load: Load) -> dict[str, float]:
     """Do what the procedure says, with redis-py and at full speed.
 
     Replica, link up, key counts alike, REPLICAOF NO ONE, shut the old one down, take its port.
@@ -53,6 +60,7 @@ def by_hand(old: Instance, new: Instance, _journal: Path) -> dict[str, Any]:
     source = old.client()
     while abs(source.dbsize() - target.dbsize()) > 1000:
         time.sleep(0.01)
+    load.mark()
     target.execute_command("REPLICAOF", "NO", "ONE")
     with contextlib.suppress(redis.ConnectionError):
         source.execute_command("SHUTDOWN", "NOSAVE")
@@ -65,7 +73,7 @@ def by_hand(old: Instance, new: Instance, _journal: Path) -> dict[str, Any]:
             return {}
 
 
-Way = Callable[[Instance, Instance, Path], dict[str, Any]]
+Way = Callable[[Instance, Instance, Path, Load], dict[str, float]]
 
 
 def measure(way: Way, pair: tuple[str, str], *, keys: int, rate: int, folder: Path) -> Measured:
@@ -75,20 +83,11 @@ def measure(way: Way, pair: tuple[str, str], *, keys: int, rate: int, folder: Pa
         with Load(port=old.port, rate=rate) as load:
             time.sleep(AROUND)
             began = time.monotonic()
-            result = way(old, new, folder / "journal")
+            figures = way(old, new, folder / "journal", load)
             seconds = time.monotonic() - began
             time.sleep(AROUND)
             report = load.stop(verify_port=old.port)
-    steps = {step["name"]: step for step in result.get("steps", [])}
-    cut = steps.get("switchover", {}).get("result", {})
-    return Measured(
-        seconds=seconds,
-        report=report,
-        protocol_ms=cut.get("protocol_ms"),
-        drain_ms=cut.get("drain_ms"),
-        write_gap_ms=cut.get("write_gap_ms"),
-        steps={name: step["elapsed"] for name, step in steps.items()},
-    )
+    return Measured(seconds, report, figures)
 
 
 def instance(name: str, folder: Path) -> Instance:

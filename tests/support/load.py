@@ -142,7 +142,7 @@ class Load:
         return self
 
     def mark(self) -> LoadReport:
-        """Return the figures so far, without the look-up."""
+        """Return the figures so far, without the look-up; the longest gap counts anew."""
         self._order("mark")
         return _report(self._answer(START_TIME))
 

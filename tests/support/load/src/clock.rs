@@ -83,6 +83,11 @@ impl Clock {
         self.note(Gap { began, length: now.saturating_sub(began) });
     }
 
+    /// Counts the longest gap anew.
+    pub fn forget_gap(&self) {
+        *self.longest.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Gap::default();
+    }
+
     /// The longest time without an acknowledged write so far.
     pub fn longest_gap(&self) -> Gap {
         *self.longest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
