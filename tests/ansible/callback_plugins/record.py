@@ -37,7 +37,11 @@ class CallbackModule(CallbackBase):  # type: ignore[misc,unused-ignore]
             "action": task.resolved_action or task.action,
             "status": status,
             "seconds": time.monotonic() - self._started,
-            "result": _of(outcome, "result"),
+            "result": {
+                name: value
+                for name, value in _of(outcome, "result").items()
+                if not name.startswith("_ansible_")
+            },
         }
         with self._file.open("a") as lines:
             lines.write(json.dumps(line, default=str) + "\n")

@@ -11,8 +11,9 @@ short_description: List the connections of the old and the new Redis or Valkey, 
 version_added: 0.1.0
 description:
   - Lists the connections of both servers in groups, by kind, address, name and user.
-  - With O(disconnect) cuts those of applications to the server that does not serve. They come
-    back to wherever they are led.
+  - With O(disconnect) cuts those of applications to the source, so that they come back to
+    wherever they are led.
+    This is refused as long as the source serves.
   - Connections of the upgrade itself, of replicas and of Sentinel are left alone.
   - A failure leaves the servers as they are, but may come after some connections were cut.
 author:
@@ -20,7 +21,7 @@ author:
 options:
   disconnect:
     description:
-      - Whether to cut the connections of applications to the server that does not serve.
+      - Whether to cut the connections of applications to the source, once the target serves.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -55,7 +56,7 @@ source:
     kind:
       description:
         - One of V(normal), V(blocked), V(pubsub), V(monitor), V(replica), V(master),
-          V(sentinel), V(ours).
+          V(sentinel).
       type: str
       sample: normal
     address:
@@ -114,10 +115,10 @@ msg:
   returned: always
   type: str
 reason:
-  description: Stable code of what is wrong. For one V(unreachable), V(permission_denied).
+  description: Stable code of what is wrong. For one V(source_in_use), V(permission_denied).
   returned: failure
   type: str
-  sample: unreachable
+  sample: source_in_use
 server:
   description: The server it is about, if it is about one.
   returned: failure
@@ -149,7 +150,7 @@ def main():
     )
     facts = run_step(module, "clients")
     if module.params["disconnect"]:
-        exit_step(module, facts, "applications are cut off from the server that does not serve")
+        exit_step(module, facts, "no application is connected to the source")
     module.exit_json(msg="The connections of both servers were listed.", **facts)
 
 
