@@ -1,0 +1,166 @@
+"""What a controller that died in the middle of a handover leaves, and what a rerun makes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import redis_baton as rb
+from redis_baton import Failed
+
+from tests.python.common import Pair, put
+from tests.support.servers import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import ServerFactory
+
+
+@pytest.fixture
+def pair(server: ServerFactory, journal_dir: Path) -> Pair:
+    return Pair(server("redis-7.0"), server("redis-8.0"), journal_dir)
+
+
+def demote(pair: Pair, *, journal: bool = True, wait: bool = True) -> int:
+    """Do what a controller has done that dies right after the demotion; return the aside port."""
+    source, target = pair.source, pair.target
+    aside = target.port + 1
+    record = {
+        "at": 0.0,
+        "record": "handover",
+        "source": source.info("server")["run_id"],
+        "target": target.info("server")["run_id"],
+        "back": False,
+        "public": {"plain": source.port, "tls": 0},
+        "aside": {"plain": aside, "tls": 0},
+        "from": {"plain": target.port, "tls": 0},
+    }
+    raised = {
+        "at": 0.0,
+        "record": "raised",
+        "run_id": record["source"],
+        "parameter": "repl-ping-replica-period",
+        "original": "10",
+    }
+    if journal:
+        name = f"127.0.0.1_{source.port}--127.0.0.1_{target.port}.jsonl"
+        with (pair.journal_dir / name).open("a") as file:
+            file.writelines(json.dumps(line) + "\n" for line in (raised, record))
+    source.call("CONFIG", "SET", "repl-ping-replica-period", 86400)
+    offset = source.info("replication")["master_repl_offset"]
+    if wait:
+        eventually(lambda: target.info("replication")["slave_repl_offset"] >= offset, "in step")
+    with source.client() as client, client.pipeline(transaction=True) as transaction:
+        transaction.execute_command("CONFIG", "SET", "port", aside)
+        transaction.execute_command("REPLICAOF", "127.0.0.1", source.port)
+        transaction.execute()
+    return aside
+
+
+def ping_period(pair: Pair) -> str:
+    period: str = pair.source.call("CONFIG", "GET", "repl-ping-replica-period")[
+        "repl-ping-replica-period"
+    ]
+    return period
+
+
+def test_a_rerun_goes_on_after_the_demotion(pair: Pair) -> None:
+    pair.follow(500)
+    aside = demote(pair)
+    assert pair.roles == ("slave", "slave")
+    done = rb.switchover(**pair.given)
+    assert (done.changed, done.warm) == (True, True)
+    assert done.serving == f"127.0.0.1:{pair.source.port}"
+    assert done.parked == f"127.0.0.1:{aside}"
+    assert pair.roles == ("slave", "master")
+    assert pair.target.client().dbsize() == 500
+    assert ping_period(pair) == "10"
+    assert rb.switchover(**pair.given).changed is False
+
+
+def test_the_whole_upgrade_goes_on_too(pair: Pair) -> None:
+    pair.follow(500)
+    demote(pair)
+    assert rb.upgrade(**pair.given, quiet_for=0.1).stage == "switched"
+    assert pair.roles == ("slave", "master")
+
+
+def test_a_rollback_takes_the_demotion_back(pair: Pair) -> None:
+    pair.follow(500)
+    demote(pair)
+    done = rb.rollback(**pair.given)
+    assert done.changed is True
+    assert pair.roles == ("master", "slave")
+    assert pair.ports == (pair.source.port, pair.target.port)
+    assert ping_period(pair) == "10"
+    eventually(
+        lambda: pair.target.info("replication")["master_link_status"] == "up", "the target follows"
+    )
+    # And from there the upgrade can be done after all.
+    assert rb.switchover(**pair.given).warm is True
+
+
+def test_data_the_target_lacks_brings_the_source_back(pair: Pair) -> None:
+    """The demoted one has writes that the target never got: nobody is promoted over them."""
+    pair.follow(500)
+    # The source takes no login from anybody, so the target can't come back for the rest.
+    pair.target.call("CONFIG", "SET", "masterauth", "keeps it away")
+    pair.source.call("CLIENT", "KILL", "TYPE", "replica")
+    put(pair.source, 600)
+    demote(pair, wait=False)
+    with pytest.raises(rb.BatonError) as failure:
+        rb.switchover(**pair.given)
+    assert (failure.value.reason, failure.value.state) == ("lag_too_high", "undone")
+    assert pair.roles == ("master", "slave")
+    assert pair.source.current_port == pair.source.port
+    assert pair.source.client().dbsize() == 600
+    assert ping_period(pair) == "10"
+
+
+def test_without_the_journal_a_half_done_handover_is_refused(pair: Pair) -> None:
+    pair.follow(100)
+    demote(pair, journal=False)
+    with pytest.raises(rb.BatonError) as failure:
+        rb.switchover(**pair.given)
+    assert failure.value.reason in ("unreachable", "half_done")
+    assert pair.roles == ("slave", "slave")
+
+
+def test_a_crash_right_after_the_promotion_needs_no_more_than_a_rerun(pair: Pair) -> None:
+    pair.follow(100)
+    demote(pair)
+    with pair.target.client() as client, client.pipeline(transaction=True) as transaction:
+        transaction.execute_command("REPLICAOF", "NO", "ONE")
+        transaction.execute_command("CONFIG", "SET", "port", pair.source.port)
+        transaction.execute()
+    done = rb.switchover(**pair.given)
+    assert done.serving == f"127.0.0.1:{pair.source.port}"
+    assert ping_period(pair) == "10"
+    eventually(
+        lambda: pair.source.info("replication")["master_link_status"] == "up", "the old one follows"
+    )
+    assert pair.target.info("stats")["sync_full"] == 0
+
+
+def test_a_target_that_dies_between_the_transactions_is_not_guessed_about(pair: Pair) -> None:
+    pair.follow(100)
+    demote(pair)
+    pair.target.kill()
+    with pytest.raises(rb.ConnectionFailed) as failure:
+        rb.switchover(**pair.given)
+    assert failure.value.reason == "unreachable"
+    assert pair.source.role == "slave"
+
+
+def test_a_source_that_dies_between_the_transactions_is_not_guessed_about(pair: Pair) -> None:
+    pair.follow(100)
+    demote(pair)
+    pair.source.kill()
+    with pytest.raises(Failed) as failure:
+        rb.switchover(**pair.given)
+    assert (failure.value.reason, failure.value.state) == ("half_done", "interrupted")
+    assert pair.target.role == "slave"
+    assert rb.promote(**pair.given, force=True).promoted is True
+    assert pair.target.role == "master"
