@@ -19,7 +19,7 @@ use crate::{
     error::{Code, Error, Result},
     pair::Pair,
     run::{Event, Run},
-    server::{Server, info::Role},
+    server::{Command, Server, info::Role},
 };
 
 /// What every step is given.
@@ -78,7 +78,7 @@ pub(crate) fn route(master: &Server, ports: crate::journal::Ports) -> Result<Rou
 }
 
 /// Lets `replica` log in to `master` and reach it: user, password and TLS of replication. What the operator has set
-/// on it is left alone.
+/// on it is left alone. The login is tried first: a replica that is not let in says so in its log alone.
 pub(crate) async fn replication_login(
     pair: &Pair,
     replica: &Server,
@@ -86,13 +86,30 @@ pub(crate) async fn replication_login(
     login: Option<&Login>,
     tls: bool,
 ) -> Result<()> {
-    let config = replica.config(&["masterauth", "tls-replication"]).await?;
-    let unset = config.get("masterauth").is_none_or(String::is_empty);
+    let config = replica.config(&["masteruser", "masterauth", "tls-replication"]).await?;
+    let set = |name: &str| config.get(name).filter(|value| !value.is_empty()).cloned();
+    let present = set("masterauth").map(|password| Login { user: set("masteruser"), password });
     let endpoint = &master.endpoint;
     let own = endpoint.password.clone().map(|password| Login { user: endpoint.user.clone(), password });
-    if let Some(login) = login.cloned().or_else(|| own.filter(|_| unset)) {
-        replica.raise(&pair.journal, "masteruser", login.user.as_deref().unwrap_or_default()).await?;
-        replica.raise(&pair.journal, "masterauth", &login.password).await?;
+    let wanted = login.cloned().or_else(|| present.clone()).or(own);
+    let tried = Endpoint {
+        user: wanted.as_ref().and_then(|login| login.user.clone()),
+        password: wanted.as_ref().map(|login| login.password.clone()),
+        ..endpoint.clone()
+    };
+    match Server::visit(&pair.run, master.side, &tried, &Command::new(["PING"])).await {
+        Err(error) if error.code == Code::AuthFailed => {
+            let found = format!("does not let {} in with the login it has for replication", replica.side.as_str());
+            let remedy = "give replication_user and replication_password, or set masteruser and masterauth on it";
+            return Err(Error { found, ..error }.remedy(remedy));
+        }
+        // An account for replication alone may not be allowed to PING from here.
+        Err(error) if error.code != Code::PermissionDenied => return Err(error),
+        _ => {}
+    }
+    if let Some(wanted) = wanted.filter(|wanted| present.as_ref() != Some(wanted)) {
+        replica.raise(&pair.journal, "masteruser", wanted.user.as_deref().unwrap_or_default()).await?;
+        replica.raise(&pair.journal, "masterauth", &wanted.password).await?;
     }
     let wanted = if tls { "yes" } else { "no" };
     if config.get("tls-replication").is_some_and(|present| present != wanted) {

@@ -197,12 +197,11 @@ def main():
     if facts["ok"]:
         module.exit_json(msg="Nothing stands in the way of the upgrade.", **facts)
     blockers = [finding for finding in facts["findings"] if finding["level"] == "blocker"]
-    msg = "The upgrade would not be safe: " + "; ".join(
-        f"{b['server']} {b['found']}" for b in blockers
-    )
+    first = blockers[0]
+    more = f" (and {len(blockers) - 1} more in findings)" if blockers[1:] else ""
+    msg = f"{first['server']}: {first['found']}; {first['remedy']}{more}"
     if not fail:
         module.exit_json(msg=msg, **facts)
-    first = blockers[0]
     module.fail_json(
         msg=msg,
         reason=first["code"],
