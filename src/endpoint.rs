@@ -70,7 +70,12 @@ impl Endpoint {
     /// empty or a database, which is ignored: an upgrade is about all of them) and `unix:///path`.
     pub fn from_url(text: &str) -> Result<Self> {
         // The URL may hold a password, so no message repeats it.
-        let url = url::Url::parse(text).map_err(|e| Error::input("url", e))?;
+        let url = match url::Url::parse(text) {
+            // A unix URL with a login has no host after it, which the standard for URLs does not know.
+            Err(url::ParseError::EmptyHost) => url::Url::parse(&text.replacen("@/", "@localhost/", 1)),
+            read => read,
+        };
+        let url = url.map_err(|e| Error::input("url", e))?;
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let query: Vec<_> = url.query_pairs().collect();
         if let Some((name, _)) = query.first() {
@@ -117,6 +122,9 @@ impl Endpoint {
         if self.unix_socket.is_none() {
             if self.host.trim().is_empty() {
                 return Err(Error::input("host", "is empty"));
+            }
+            if self.host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+                return Err(Error::input("host", "a name has no blanks or control characters"));
             }
             if self.port == 0 {
                 return Err(Error::input("port", "0 is not a port to connect to"));

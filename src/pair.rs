@@ -246,6 +246,14 @@ pub async fn see(server: &Server) -> Result<Seen> {
 /// Logs in at an address: with its own login, else with the other one's.
 async fn log_in(run: &Arc<Run>, side: Side, endpoint: &Endpoint, other: Option<&Endpoint>) -> Result<Server> {
     let first = Server::connect(run, side, endpoint).await;
+    if let Ok(server) = &first
+        && server.identity.mode == "sentinel"
+    {
+        // It knows too few commands to be asked anything further.
+        return Err(Error::new(Code::SentinelMode, "is a sentinel")
+            .at(server)
+            .remedy("give the data server's address"));
+    }
     match (&first, other.filter(|other| other.password.is_some())) {
         (Err(error), Some(other)) if error.code == Code::AuthFailed => {
             Server::connect(run, side, &endpoint.with_login_of(other)).await.or(first)

@@ -126,7 +126,14 @@ step_result! {
 
 /// Upgrades: from whatever stage things are in, up to and with the step `until`.
 pub async fn upgrade(call: &Call, options: &Options) -> Result<Upgrade> {
-    let before = call.begin("upgrade").await?.facts().await;
+    let pair = call.begin("upgrade").await?;
+    // Each step would find it out again, after a connect_timeout of its own.
+    pair.target()?;
+    if pair.handover.is_none() {
+        pair.source()?;
+    }
+    let before = pair.facts().await;
+    drop(pair);
     let mut steps = Vec::new();
     for step in Step::ALL.into_iter().filter(|step| *step <= options.until) {
         let part = Call {

@@ -19,21 +19,22 @@ pub struct PyEndpoint(pub Endpoint);
 #[pymethods]
 impl PyEndpoint {
     #[new]
-    #[pyo3(signature = (host="127.0.0.1", port=6379, *, unix_socket=None, user=None, password=None, tls=false,
-        validate_certs=true, ca_certs=None, client_cert_file=None, client_key_file=None, connect_timeout=5.0))]
+    #[pyo3(signature = (host="127.0.0.1".to_owned(), port=6379, *, unix_socket=None, user=None, password=None, tls=false,
+        validate_certs=true, ca_certs=None, client_cert_file=None, client_key_file=None, connect_timeout=5.0),
+        text_signature = "(host='127.0.0.1', port=6379, *, unix_socket=None, user=None, password=None, tls=False, validate_certs=True, ca_certs=None, client_cert_file=None, client_key_file=None, connect_timeout=5.0)")]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
-        host: &str,
-        port: i64,
-        unix_socket: Option<PathBuf>,
-        user: Option<String>,
-        password: Option<String>,
-        tls: bool,
-        validate_certs: bool,
-        ca_certs: Option<PathBuf>,
-        client_cert_file: Option<PathBuf>,
-        client_key_file: Option<PathBuf>,
-        connect_timeout: f64,
+        #[pyo3(from_py_with = argument::host)] host: String,
+        #[pyo3(from_py_with = argument::port)] port: i64,
+        #[pyo3(from_py_with = argument::unix_socket)] unix_socket: Option<PathBuf>,
+        #[pyo3(from_py_with = argument::user)] user: Option<String>,
+        #[pyo3(from_py_with = argument::password)] password: Option<String>,
+        #[pyo3(from_py_with = argument::tls)] tls: bool,
+        #[pyo3(from_py_with = argument::validate_certs)] validate_certs: bool,
+        #[pyo3(from_py_with = argument::ca_certs)] ca_certs: Option<PathBuf>,
+        #[pyo3(from_py_with = argument::client_cert_file)] client_cert_file: Option<PathBuf>,
+        #[pyo3(from_py_with = argument::client_key_file)] client_key_file: Option<PathBuf>,
+        #[pyo3(from_py_with = argument::connect_timeout)] connect_timeout: f64,
     ) -> PyResult<Self> {
         let make = || {
             let port =
@@ -59,17 +60,17 @@ impl PyEndpoint {
         client_key_file=None, connect_timeout=5.0))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python function")]
     fn from_url(
-        url: &str,
-        user: Option<String>,
-        password: Option<String>,
-        validate_certs: bool,
-        ca_certs: Option<PathBuf>,
-        client_cert_file: Option<PathBuf>,
-        client_key_file: Option<PathBuf>,
-        connect_timeout: f64,
+        #[pyo3(from_py_with = argument::url)] url: String,
+        #[pyo3(from_py_with = argument::user)] user: Option<String>,
+        #[pyo3(from_py_with = argument::password)] password: Option<String>,
+        #[pyo3(from_py_with = argument::validate_certs)] validate_certs: bool,
+        #[pyo3(from_py_with = argument::ca_certs)] ca_certs: Option<PathBuf>,
+        #[pyo3(from_py_with = argument::client_cert_file)] client_cert_file: Option<PathBuf>,
+        #[pyo3(from_py_with = argument::client_key_file)] client_key_file: Option<PathBuf>,
+        #[pyo3(from_py_with = argument::connect_timeout)] connect_timeout: f64,
     ) -> PyResult<Self> {
         let make = || {
-            let mut endpoint = Endpoint::from_url(url)?;
+            let mut endpoint = Endpoint::from_url(&url)?;
             endpoint.user = user.or(endpoint.user);
             endpoint.password = password.or(endpoint.password);
             endpoint.connect_timeout = seconds("connect_timeout", connect_timeout)?;
@@ -124,6 +125,41 @@ impl PyEndpoint {
 
     fn __str__(&self) -> String {
         self.0.to_string()
+    }
+}
+
+/// Reads the arguments of a constructor, each one under its name: one of a wrong type is bad input like any other.
+mod argument {
+    use std::path::PathBuf;
+
+    use pyo3::prelude::*;
+
+    use crate::{Error, python::convert::exception};
+
+    macro_rules! arguments {
+        ($($name:ident: $type:ty,)+) => {$(
+            pub fn $name(value: &Bound<'_, PyAny>) -> PyResult<$type> {
+                value.extract().map_err(|e| {
+                    let problem: PyErr = e;
+                    exception(&Error::input(stringify!($name), problem.value(value.py())), None)
+                })
+            }
+        )+};
+    }
+
+    arguments! {
+        url: String,
+        host: String,
+        port: i64,
+        unix_socket: Option<PathBuf>,
+        user: Option<String>,
+        password: Option<String>,
+        tls: bool,
+        validate_certs: bool,
+        ca_certs: Option<PathBuf>,
+        client_cert_file: Option<PathBuf>,
+        client_key_file: Option<PathBuf>,
+        connect_timeout: f64,
     }
 }
 

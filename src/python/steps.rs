@@ -74,7 +74,10 @@ impl Common<'_, '_> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime =
                 runtime.map_err(|e| Error::new(Code::Cancelled, format!("no runtime could be started: {e}")))?;
-            runtime.block_on(until_done(start(call)?, &run, &raised))
+            let done = runtime.block_on(until_done(start(call)?, &run, &raised));
+            // A name that is still being looked up can't be stopped: nobody is to wait for it.
+            runtime.shutdown_background();
+            done
         });
         let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (raised, result) {

@@ -262,7 +262,13 @@ impl Server {
         };
         let error = match error.kind() {
             // A plain connection to a TLS port ends like this, at its first command.
+            ErrorKind::Parse if self.identity.run_id.is_empty() && !is_tls_alert(error) => not_redis(&self.endpoint),
             ErrorKind::Parse if self.identity.run_id.is_empty() => tls_mismatch(&self.endpoint),
+            _ if self.identity.run_id.is_empty() && self.endpoint.tls.is_some() && error.is_connection_dropped() => {
+                // The handshake was done: from TLS 1.3 on the server looks at our certificate only afterwards.
+                Error::new(Code::TlsFailed, "ended the connection right after the TLS handshake: it may want a client certificate, or another one")
+                    .remedy("give client_cert_file and client_key_file")
+            }
             _ if self.identity.run_id.is_empty() && error.is_connection_dropped() => tls_mismatch(&self.endpoint),
             _ => Error::new(Code::ConnectionLost, found).state(State::Interrupted),
         };
@@ -306,6 +312,12 @@ fn tls_mismatch(endpoint: &Endpoint) -> Error {
         Error::new(Code::TlsFailed, "ended the connection at the first command, as a TLS port does")
             .remedy("if it is a TLS port, ask for TLS")
     }
+}
+
+/// Whether what could not be read as a reply begins like a TLS record: an alert is all that a TLS port says to a plain
+/// command.
+fn is_tls_alert(error: &RedisError) -> bool {
+    error.to_string().contains(r"\u{15}") || error.to_string().contains('\u{15}')
 }
 
 fn not_redis(endpoint: &Endpoint) -> Error {

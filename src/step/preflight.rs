@@ -15,7 +15,7 @@ use crate::{
     facts::{finish, step_result},
     journal::Ports,
     pair::{Pair, see},
-    server::{Command, Server, client_list::ClientKind, elements, text},
+    server::{Command, Server, Side, client_list::ClientKind, elements, text},
 };
 
 /// Bytes a second of an initial sync, for the estimate; the slower of what was seen on loopback and a gigabit link.
@@ -169,21 +169,30 @@ async fn gather(server: &Server) -> Result<ServerFacts> {
 /// itself refuses, after the permission was checked: so nothing happens, on any version, and a command that was
 /// renamed away is found too.
 async fn denied(server: &Server) -> Result<Vec<String>> {
-    const PROBES: [(&str, &[&str]); 8] = [
+    const PROBES: [(&str, &[&str]); 12] = [
         ("INFO", &["INFO", "server"]),
         ("CONFIG GET", &["CONFIG", "GET", "port"]),
         ("CONFIG SET", &["CONFIG", "SET", "redis-baton-probe", "1"]),
         ("REPLICAOF", &["REPLICAOF", "redis-baton-probe", "no-port"]),
         ("CLIENT PAUSE", &["CLIENT", "PAUSE", "no-number"]),
         ("CLIENT KILL", &["CLIENT", "KILL", "TYPE", "no-type"]),
-        ("EXEC", &["EXEC"]),
+        ("CLIENT LIST", &["CLIENT", "LIST", "TYPE", "no-type"]),
         ("SHUTDOWN", &["SHUTDOWN", "NO-WORD"]),
+        ("PING", &["PING"]),
+        ("ACL SETUSER", &["ACL", "SETUSER", "redis-baton-probe", "no-rule"]),
+        // An empty transaction. Where only EXEC is refused, that discards it.
+        ("MULTI", &["MULTI"]),
+        ("EXEC", &["EXEC"]),
     ];
+    // Users are carried to the target only.
+    let needed = |name: &str| name != "ACL SETUSER" || server.side == Side::Target;
     let commands: Vec<_> = PROBES.iter().map(|(_, words)| Command::new(*words)).collect();
     let replies = server.pipeline(&commands).await?;
     let denied = PROBES.iter().zip(replies).filter_map(|((name, _), reply)| {
         let said = reply.err()?;
-        (said.word == "NOPERM" || said.text.contains("unknown command")).then(|| (*name).to_owned())
+        // A refused EXEC says EXECABORT first.
+        (needed(name) && (said.text.contains("NOPERM") || said.text.contains("unknown command")))
+            .then(|| (*name).to_owned())
     });
     Ok(denied.collect())
 }

@@ -12,7 +12,7 @@ use crate::{
     server::{
         Command, Server,
         acl::to_carry,
-        info::{Role, Version},
+        info::{Role, Version, keyspace},
     },
 };
 
@@ -58,10 +58,17 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
         ));
     }
     let (source, target) = (pair.source()?, pair.target()?);
-    let users_carried = carry_users(source, target).await?;
     let route = route(source, crate::pair::see(source).await?.ports)?;
+    // First what may be refused: then nothing has been changed yet.
     replication_login(&pair, target, source, options.login.as_ref(), route.tls).await?;
+    let users_carried = carry_users(source, target).await?;
     widen_output_buffer(&pair, source).await?;
+    // An empty target can load what it receives as it comes, instead of writing it to a file first (6.0).
+    let empty = keyspace(&target.info("keyspace").await?).is_empty();
+    if empty && target.config(&["repl-diskless-load"]).await?.get("repl-diskless-load").is_some_and(|v| v == "disabled")
+    {
+        target.raise(&pair.journal, "repl-diskless-load", "on-empty-db").await?;
+    }
     // The first sync would wait 5 seconds for other replicas that never come.
     source.raise(&pair.journal, "repl-diskless-sync-delay", "0").await?;
     target.change(&Command::replicaof(&route.host, route.port)).await?;
@@ -110,16 +117,11 @@ async fn widen_output_buffer(pair: &Pair, source: &Server) -> Result<()> {
 
 /// Waits until the initial sync has begun, so that what was raised for its beginning can be restored.
 async fn wait_begun(pair: &Pair, timeout: Duration) -> Result<()> {
-    let (source, target) = (pair.source()?, pair.target()?);
+    let target = pair.target()?;
     let deadline = Deadline::after(timeout);
     loop {
-        let (at_source, at_target) = tokio::join!(source.replication(), target.replication());
-        let (at_source, at_target) = (at_source?, at_target?);
-        let sending = at_source
-            .replicas
-            .iter()
-            .any(|r| ["send_bulk", "send_bulk_and_stream", "online"].contains(&r.state.as_str()));
-        if at_target.link_up || at_target.syncing && sending {
+        let at_target = target.replication().await?;
+        if at_target.link_up || at_target.syncing {
             return Ok(());
         }
         if deadline.passed() {

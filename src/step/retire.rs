@@ -62,7 +62,7 @@ pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
         let raised = !pair.journal.raised(&target.identity.run_id)?.is_empty();
         target.restore(&pair.journal, None).await?;
         if raised && options.rewrite && !target.identity.config_file.is_empty() {
-            target.change(&Command::new(["CONFIG", "REWRITE"])).await?;
+            super::switchover::rewrite(target).await?;
         }
     }
     let after = pair.facts().await;

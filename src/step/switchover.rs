@@ -417,7 +417,7 @@ async fn wait_warm(pair: &Pair, cut: &Cut<'_>, full_syncs: u64) -> Result<bool> 
 }
 
 /// Saves the configuration, so that a restart comes back as what the server is now.
-async fn rewrite(server: &Server) -> Result<()> {
+pub(super) async fn rewrite(server: &Server) -> Result<()> {
     if server.identity.config_file.is_empty() {
         server.run.warn(format!("{server}: has no configuration file: a restart would not bring it back as it is now"));
         return Ok(());

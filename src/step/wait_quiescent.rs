@@ -137,7 +137,10 @@ async fn watch(pair: &Pair, options: &Options) -> Result<Watched> {
             let names: Vec<_> = active.iter().map(|client| client.address.as_str()).collect();
             pair.run
                 .emit(&Event::Waiting { wanted: "no application command", found: format!("{commands:?} {names:?}") });
-            watched.active = active;
+            // Where idle times are whole seconds (Redis), most looks see commands and not who sent them.
+            if !active.is_empty() {
+                watched.active = active;
+            }
             for (command, calls) in commands {
                 *watched.commands.entry(command).or_default() += calls;
             }
@@ -209,16 +212,24 @@ impl Traffic {
                 }
             }
         });
-        let active = active.filter(|connection| {
+        let application = |connection: &&Connection| {
             let name = connection.command.split('|').next().unwrap_or_default();
             !BOOKKEEPING.contains(&name.to_lowercase().as_str())
-        });
-        let active = active.map(|connection| ActiveClient {
+        };
+        let active = active.filter(application);
+        let calls: BTreeMap<String, u64> = calls.collect();
+        let mut active: Vec<&Connection> = active.collect();
+        if active.is_empty() && !calls.is_empty() {
+            // Who it was does not show within one second of idle time: then it is one of those that were not idle.
+            let awake = |connection: &&Connection| connection.idle == 0 && !connection.command.is_empty();
+            active = self.connections.values().filter(awake).filter(application).collect();
+        }
+        let active = active.into_iter().map(|connection| ActiveClient {
             address: connection.addr.clone(),
             user: connection.user.clone(),
             name: connection.name.clone(),
             command: connection.command.clone(),
         });
-        (calls.collect(), active.collect())
+        (calls, active.collect())
     }
 }

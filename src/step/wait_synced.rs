@@ -87,6 +87,7 @@ async fn watch(pair: &Pair, options: &Options, seen: &mut Progress) -> Result<bo
         let first = *first.get_or_insert(full_syncs(&at_source));
         if steady(&at_source, &at_target, options.max_lag_bytes, seen) {
             source.restore(&pair.journal, Some(&["client-output-buffer-limit", "repl-diskless-sync-delay"])).await?;
+            target.restore(&pair.journal, Some(&["repl-diskless-load"])).await?;
             return Ok(true);
         }
         if pair.run.dry {
