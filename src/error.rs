@@ -60,8 +60,10 @@ codes! {
     InvalidInput, "invalid_input", InvalidInput;
     /// The host name does not resolve.
     HostUnknown, "host_unknown", ConnectionFailed;
-    /// Nothing answers at the address: refused, unreachable, or no answer in time.
+    /// Nothing listens at the address: the connection is refused.
     Unreachable, "unreachable", ConnectionFailed;
+    /// No answer in time: the server hangs, or the way to it is cut. It may well live.
+    NoAnswer, "no_answer", ConnectionFailed;
     /// User or password are wrong, or one is needed and none was given.
     AuthFailed, "auth_failed", ConnectionFailed;
     /// TLS was used against a plain port, plain against a TLS port, or the certificate was not accepted.
@@ -112,6 +114,10 @@ codes! {
     NotReplicating, "not_replicating", Refused;
     /// The servers' roles fit no stage of an upgrade.
     UnexpectedRoles, "unexpected_roles", Refused;
+    /// Another controller is handing over between these two servers.
+    Locked, "locked", Refused;
+    /// The target was restarted or made anew, and no longer continues the source's replication history.
+    HistoryLost, "history_lost", Refused;
     /// The source still takes application commands.
     SourceInUse, "source_in_use", Refused;
     /// The old one no longer follows the new one, so going back would lose writes.
@@ -158,7 +164,7 @@ impl Serialize for Code {
 pub enum State {
     /// No server was changed.
     Unchanged,
-    /// What had been changed was put back: the source serves as before.
+    /// What had been changed was put back: who served before serves.
     Undone,
     /// Something is under way or half done: run the same thing again.
     Interrupted,
@@ -231,7 +237,7 @@ impl fmt::Display for Error {
         }
         match self.state {
             State::Unchanged => write!(f, " (unchanged)"),
-            State::Undone => write!(f, " (undone: the source serves as before)"),
+            State::Undone => write!(f, " (undone: all is as before)"),
             State::Interrupted => write!(f, " (interrupted: run the same thing again)"),
         }
     }

@@ -103,10 +103,15 @@ impl Cut<'_> {
                 Outcome::Lost => Seen::Role(self.over_new_connection(self.promoted, &self.promotion()).await),
                 outcome => Seen::Role(outcome),
             },
-            Next::Undo => match transaction(self.demoted, &self.undoing()).await {
-                Outcome::Lost => Seen::Role(self.over_new_connection(self.demoted, &self.undoing()).await),
-                outcome => Seen::Role(outcome),
-            },
+            Next::Undo => {
+                let undone = match transaction(self.demoted, &self.undoing()).await {
+                    Outcome::Lost => self.over_new_connection(self.demoted, &self.undoing()).await,
+                    outcome => outcome,
+                };
+                // If it fails, the pause runs out by itself.
+                let _ = tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await;
+                Seen::Role(undone)
+            }
             Next::AskSource => Seen::Role(self.over_new_connection(self.demoted, &[]).await),
             Next::AskTarget => Seen::Role(self.over_new_connection(self.promoted, &[]).await),
             Next::Stop(_) => Seen::Released,
@@ -124,6 +129,9 @@ impl Cut<'_> {
             let connecting = Server::connect(&server.run, server.side, &endpoint);
             let Ok(Ok(found)) = tokio::time::timeout(REPLY, connecting).await else { continue };
             if found.identity.run_id == server.identity.run_id {
+                // What was sent over the old connection and not yet read is never to be executed after this look.
+                let old = Command::new(["CLIENT", "KILL", "ID", &server.connection_id.to_string()]);
+                let _ = tokio::time::timeout(REPLY, found.ask(&old)).await;
                 return transaction(&found, commands).await;
             }
         }
@@ -157,7 +165,6 @@ impl Cut<'_> {
     fn undoing(&self) -> Vec<Command> {
         let mut commands = vec![Command::replicaof_no_one()];
         commands.extend(redirect::come_back(self.handover));
-        commands.push(unpause());
         commands
     }
 

@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -45,6 +45,8 @@ pub enum Record {
     Handover(Handover),
     /// The last handover was taken back: the server that was to be demoted serves.
     Undone,
+    /// All that follows the last handover was done: settings restored, configuration saved.
+    Settled,
     /// The source was shut down.
     Retired {
         /// Its run id.
@@ -70,6 +72,15 @@ pub struct Handover {
     pub target: String,
     /// Whether it is a rollback: the target hands over to the source.
     pub back: bool,
+    /// Configuration file of the source: tells who it is after a restart.
+    #[serde(default)]
+    pub source_config: String,
+    /// Configuration file of the target.
+    #[serde(default)]
+    pub target_config: String,
+    /// The replication history of the server that is demoted: the promoted one continues it.
+    #[serde(default)]
+    pub replid: String,
     /// Where clients arrive: the ports that the server which is promoted has afterwards.
     pub public: Ports,
     /// The ports that the demoted one has afterwards.
@@ -116,6 +127,7 @@ impl Journal {
             }
             let mut line = serde_json::to_string(&Line { at, record })?;
             line.push('\n');
+            let is_new = !self.path.exists();
             let mut file = OpenOptions::new().create(true).append(true).read(true).open(&self.path)?;
             let mut text = Vec::new();
             file.read_to_end(&mut text)?;
@@ -126,6 +138,9 @@ impl Journal {
             }
             file.write_all(line.as_bytes())?;
             file.sync_data()?;
+            if let (true, Some(dir)) = (is_new, self.path.parent()) {
+                File::open(dir)?.sync_all()?;
+            }
             Ok(())
         };
         write().map_err(|e| {
@@ -178,6 +193,30 @@ impl Journal {
             }
         }
         Ok(standing.pop())
+    }
+
+    /// Whether all that follows the last handover was done.
+    pub fn is_settled(&self) -> Result<bool> {
+        let last = self.records()?.into_iter().rev();
+        let mut last = last.filter(|record| matches!(record, Record::Handover(_) | Record::Settled | Record::Undone));
+        Ok(!matches!(last.next(), Some(Record::Handover(_))))
+    }
+
+    /// Keeps other controllers on this machine out for as long as the returned file lives, or says that one is at work.
+    pub fn lock(&self) -> Result<File> {
+        let open = || -> std::io::Result<File> {
+            self.path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            OpenOptions::new().create(true).append(true).open(&self.path)
+        };
+        let file = open().map_err(|e| self.failed(format!("can't be written: {e}")))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::new(Code::Locked, "another controller is handing over between these two servers")
+                    .remedy("wait until it has finished; its lock ends with it"))
+            }
+            Err(TryLockError::Error(e)) => Err(self.failed(format!("can't be locked: {e}"))),
+        }
     }
 
     /// Where it is.
@@ -238,6 +277,9 @@ mod tests {
             source: "s".into(),
             target: "t".into(),
             back: false,
+            source_config: String::new(),
+            target_config: String::new(),
+            replid: String::new(),
             public: Ports { plain: 1, tls: 0 },
             aside: Ports { plain: 2, tls: 0 },
             from: Ports { plain: 3, tls: 0 },

@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc};
 use serde_json::json;
 
 use crate::{
-    decide::stage::{Part, Stage, follows, stage},
+    decide::stage::{Part, Stage, follows, share_history, stage, who},
     endpoint::Endpoint,
     error::{Code, Error, Result, State},
     facts::Facts,
@@ -17,7 +17,7 @@ use crate::{
     run::Run,
     server::{
         Server, Side,
-        info::{Info, Replication, keyspace},
+        info::{Info, Replication, Role, keyspace},
     },
 };
 
@@ -81,40 +81,34 @@ impl Pair {
             return Err(error);
         }
         let pair = |source, target, handover| Pair { source, target, handover, journal, run: Arc::clone(run) };
-        // A record of other processes is an earlier upgrade's.
-        let Some(handover) = handover else { return Ok(pair(at_source, at_target, None)) };
-        let known = |server: &Result<Server>| {
-            let id = server.as_ref().map(|s| s.identity.run_id.as_str()).unwrap_or_default();
-            id == handover.source || id == handover.target
-        };
-        if !known(&at_source) && !known(&at_target) || at_target.as_ref().is_ok_and(|_| !known(&at_target)) {
+        let Some(record) = handover else { return Ok(pair(at_source, at_target, None)) };
+        // Who does not change places is where it was.
+        if !record.is_takeover() {
+            return Ok(pair(at_source, at_target, Some(record)));
+        }
+        let side = |server: &Result<Server>| who(&record, &server.as_ref().ok()?.identity);
+        let stranger = |server: &Result<Server>| server.is_ok() && side(server).is_none();
+        // A process of its own at the target's address is a new instance, and the record is an earlier upgrade's.
+        if stranger(&at_target) || stranger(&at_source) && at_target.is_err() {
             return Ok(pair(at_source, at_target, None));
         }
-        if let Ok(stranger) = &at_source
-            && !known(&at_source)
-        {
-            run.warn(format!("{stranger}: another process than the two of this upgrade answers there"));
+        let mut found = vec![at_source, at_target];
+        for endpoint in moved(&record, source, target) {
+            found.push(log_in(run, Side::Source, &endpoint, Some(target)).await);
         }
-        let mut candidates = vec![at_source, at_target];
-        let mut asked = vec![source.to_string(), target.to_string()];
-        for (ports, endpoint) in
-            [handover.aside, handover.from, handover.public].iter().flat_map(|p| [(p, source), (p, target)])
-        {
-            let endpoint = endpoint.with_port(if endpoint.tls.is_some() { ports.tls } else { ports.plain });
-            if endpoint.port != 0 && !asked.contains(&endpoint.to_string()) {
-                asked.push(endpoint.to_string());
-                candidates.push(log_in(run, Side::Source, &endpoint, Some(target)).await);
-            }
-        }
-        let mut take = |id: &str, side: Side| {
-            let found = candidates.iter().position(|s| s.as_ref().is_ok_and(|s| s.identity.run_id == id));
-            match found {
-                Some(n) => candidates.swap_remove(n).map(|server| server.on(side)),
-                None => Err(gone(side, id)),
-            }
+        let mut take = |wanted: Side| match found.iter().position(|server| side(server) == Some(wanted)) {
+            Some(n) => found.swap_remove(n).map(|server| server.on(wanted)),
+            None => Err(gone(wanted, &found)),
         };
-        let (target, source) = (take(&handover.target, Side::Target), take(&handover.source, Side::Source));
-        Ok(pair(source, target, Some(handover)))
+        let (found_target, mut found_source) = (take(Side::Target), take(Side::Source));
+        // The source was restarted without a configuration file to tell it by: it is what the target follows.
+        if let (Err(_), Ok(replica)) = (&found_source, &found_target)
+            && let Some(n) = found.iter().position(stranger)
+            && replica.replication().await?.role == Role::Replica
+        {
+            found_source = found.swap_remove(n);
+        }
+        Ok(pair(found_source, found_target, Some(record)))
     }
 
     /// The source, or why it can't be reached.
@@ -137,12 +131,23 @@ impl Pair {
 
     /// Looks at both and tells how far the upgrade has come.
     pub async fn look(&self) -> Result<Look> {
-        let target_server = self.target()?;
+        let target_server = match &self.target {
+            Ok(server) => server,
+            Err(error) if error.code == Code::Unreachable => match self.demoted_source().await? {
+                None => return Err(error.clone()),
+                Some((source, _)) => {
+                    return Err(Error::new(Code::HalfDone, "is demoted and the target is gone: nobody serves")
+                        .at(source)
+                        .remedy("start the target again and run this again; or run rollback: the source serves again")
+                        .state(State::Interrupted));
+                }
+            },
+            Err(error) => return Err(error.clone()),
+        };
         let source_server = match &self.source {
             Ok(server) => Some(server),
-            // The journal says that the target was promoted or was about to be, and the source is gone. A target that
-            // is still a replica then is left to the operator: its master may come back.
-            Err(_) if self.handover.as_ref().is_some_and(|h| !h.back) => None,
+            // The journal says that the target was promoted or was about to be, and nothing listens where the source was.
+            Err(error) if error.code == Code::Unreachable && self.handed_over_to(target_server) => None,
             Err(error) => return Err(error.clone()),
         };
         let (source, target) = tokio::join!(
@@ -156,7 +161,8 @@ impl Pair {
         );
         let (source, target) = (source?, target?);
         let Some(seen) = &source else {
-            if target.replication.master.is_some() {
+            // A target that is still a replica is left to the operator: its master may come back.
+            if target.replication.role == Role::Replica {
                 return Err(Error::new(
                     Code::HalfDone,
                     "is still a replica, and its master is gone: whether it has everything can't be told any more",
@@ -165,6 +171,7 @@ impl Pair {
                 .remedy("start the source again, or promote the target with force")
                 .state(State::Interrupted));
             }
+            self.check_history(target_server, &target, None)?;
             return Ok(Look { source, target, stage: Stage::Retired });
         };
         let hosts = [self.source()?.endpoint.host.as_str(), target_server.endpoint.host.as_str()];
@@ -177,7 +184,38 @@ impl Pair {
             follows_other: follows(&this.replication, &other.replication, &hosts, &ports(other)),
         };
         let stage = stage(part(seen, &target), part(&target, seen)).ok_or_else(|| self.unexpected(seen, &target))?;
+        if stage == Stage::Switched {
+            self.check_history(target_server, &target, Some(&seen.replication))?;
+        }
         Ok(Look { source, target, stage })
+    }
+
+    /// Whether the target has come to the ports where clients arrive: true where none are taken over.
+    pub fn has_arrived(&self, target: &Seen) -> bool {
+        self.handover
+            .as_ref()
+            .is_none_or(|record| record.back || !record.is_takeover() || target.ports == record.public)
+    }
+
+    fn handed_over_to(&self, target: &Server) -> bool {
+        self.handover.as_ref().is_some_and(|record| !record.back && who(record, &target.identity) == Some(Side::Target))
+    }
+
+    /// A target that was restarted before clients arrived at it has come back with older data or none, as a master. It
+    /// must never serve; and a source that follows it would be wiped.
+    fn check_history(&self, server: &Server, target: &Seen, source: Option<&Replication>) -> Result<()> {
+        let Some(record) = &self.handover else { return Ok(()) };
+        let continues = match source {
+            Some(source) => share_history(&target.replication, source),
+            None => [&target.replication.replid, &target.replication.replid2].contains(&&record.replid),
+        };
+        if continues || server.identity.run_id == record.target || self.has_arrived(target) {
+            return Ok(());
+        }
+        Err(Error::new(Code::HistoryLost, "was restarted in the middle of the handover and lacks the source's data")
+            .at(server)
+            .remedy("run rollback: the source serves again; then replicate anew")
+            .state(State::Interrupted))
     }
 
     /// What both look like, for `before` and `after`.
@@ -214,6 +252,13 @@ impl Pair {
         Error::new(Code::TargetFollowsOther, format!("is {target_is}, not of the source"))
             .at(target_server)
             .remedy("make it a master again with REPLICAOF NO ONE, or give another target")
+    }
+
+    /// The source, if a handover has demoted it.
+    pub async fn demoted_source(&self) -> Result<Option<(&Server, &Handover)>> {
+        let (Ok(source), Some(record)) = (&self.source, &self.handover) else { return Ok(None) };
+        let demoted = !record.back && source.replication().await?.role == Role::Replica;
+        Ok(demoted.then_some((source, record)))
     }
 
     /// Notes that a handover is about to begin; it is on disk when this returns.
@@ -254,7 +299,8 @@ async fn log_in(run: &Arc<Run>, side: Side, endpoint: &Endpoint, other: Option<&
             .at(server)
             .remedy("give the data server's address"));
     }
-    match (&first, other.filter(|other| other.password.is_some())) {
+    let login = |endpoint: &Endpoint| (endpoint.user.clone(), endpoint.password.clone());
+    match (&first, other.filter(|other| login(other) != login(endpoint))) {
         (Err(error), Some(other)) if error.code == Code::AuthFailed => {
             Server::connect(run, side, &endpoint.with_login_of(other)).await.or(first)
         }
@@ -274,13 +320,24 @@ fn describe(server: &Server, info: &Info) -> serde_json::Value {
     })
 }
 
-fn gone(side: Side, run_id: &str) -> Error {
-    Error::new(
-        Code::Unreachable,
-        format!(
-            "the {} of this upgrade (run id {}) answers at none of its addresses",
-            side.as_str(),
-            &run_id[..run_id.len().min(8)]
-        ),
-    )
+/// Where the two of a takeover may be besides the addresses that were given.
+fn moved(record: &Handover, source: &Endpoint, target: &Endpoint) -> Vec<Endpoint> {
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    for ports in [record.aside, record.from, record.public] {
+        let endpoint = source.with_port(if source.tls.is_some() { ports.tls } else { ports.plain });
+        let asked = |other: &Endpoint| other.unix_socket.is_none() && other.port == endpoint.port;
+        if endpoint.port != 0 && !asked(source) && !asked(target) && !endpoints.iter().any(asked) {
+            endpoints.push(endpoint);
+        }
+    }
+    endpoints
+}
+
+/// Why one of the two was not found: because nothing listens at any of its addresses, or because one does not answer.
+fn gone(side: Side, asked: &[Result<Server>]) -> Error {
+    let silent = asked.iter().filter_map(|server| server.as_ref().err()).find(|e| e.code != Code::Unreachable);
+    silent.cloned().unwrap_or_else(|| {
+        let found = format!("the {} of this upgrade listens at none of its addresses", side.as_str());
+        Error::new(Code::Unreachable, found).remedy("start it again, if it is not meant to be gone")
+    })
 }

@@ -262,9 +262,9 @@ fn capacity(found: &mut Findings, source: &ServerFacts, target: &ServerFacts) {
         let what = format!("its maxmemory is {} bytes, the source's {}", limits.1, limits.0);
         found.warn("maxmemory_differs", target, what, "set the source's value unless this is meant");
     }
-    if number(target, "min-replicas-to-write").is_some_and(|wanted| wanted > 1) {
-        let what = "its min-replicas-to-write asks for more replicas than it will have";
-        found.block(Code::MinReplicas, target, what, "set it to 0 or 1 for the upgrade");
+    if number(target, "min-replicas-to-write").is_some_and(|wanted| wanted > 0) {
+        let what = "its min-replicas-to-write would make it refuse all writes until the old one follows";
+        found.block(Code::MinReplicas, target, what, "set it to 0 for the upgrade");
     }
     if target.config.get("replica-read-only").is_some_and(|v| v == "no") {
         let what = "accepts writes while it is a replica (replica-read-only no)";
@@ -353,7 +353,7 @@ fn behaviour(found: &mut Findings, source: &ServerFacts, target: &ServerFacts) {
             "other_replicas",
             source,
             what,
-            "they follow the source until it is retired, then whoever answers at its address",
+            "in a takeover they come along by themselves; otherwise point them to the target before retire",
         );
     }
 }

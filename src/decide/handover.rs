@@ -236,9 +236,10 @@ impl Machine {
 
     fn source_is(&mut self, source: Changed, now: Duration) -> Next {
         if source.master {
-            // A transaction whose reply was lost may still be on its way: believe it only after a while.
-            return match self.next {
-                Next::AskSource if now < self.since + self.limits.patience => Next::AskSource,
+            return match (&self.next, source.port_refused) {
+                // The transaction was executed, and yet it is a master: its port may have moved.
+                (Next::Demote, said) => self.undo(Why::SourceRefused(said.unwrap_or_default()), now),
+                // It never arrived, and its connection is closed.
                 _ => self.release(Why::SourceSilent),
             };
         }

@@ -2,7 +2,13 @@
 
 use serde::Serialize;
 
-use crate::server::info::{Replication, Role};
+use crate::{
+    journal::Handover,
+    server::{
+        Side,
+        info::{Identity, Replication, Role},
+    },
+};
 
 /// The stages of an upgrade, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -40,14 +46,35 @@ pub fn stage(source: Part, target: Part) -> Option<Stage> {
     }
 }
 
+/// Whether two servers have a replication history in common: one continues what the other took part in.
+pub fn share_history(a: &Replication, b: &Replication) -> bool {
+    let histories = |r: &Replication| [r.replid.clone(), r.replid2.clone()];
+    let known = |id: &String| id.bytes().any(|byte| byte != b'0');
+    histories(a).iter().any(|id| known(id) && histories(b).contains(id))
+}
+
+/// Which of the two of a handover answers, wherever it does: by its run id or, after a restart, by its configuration
+/// file. Both are on one host where this is asked, so they can't share one.
+pub fn who(handover: &Handover, answering: &Identity) -> Option<Side> {
+    let restarted = |file: &str| !file.is_empty() && answering.config_file == file;
+    match () {
+        () if answering.run_id == handover.source => Some(Side::Source),
+        () if answering.run_id == handover.target => Some(Side::Target),
+        () if handover.source_config == handover.target_config => None,
+        () if restarted(&handover.source_config) => Some(Side::Source),
+        () if restarted(&handover.target_config) => Some(Side::Target),
+        () => None,
+    }
+}
+
 /// Whether `replica` is a replica of `master`, which listens on one of `ports` at one of `hosts`.
 ///
-/// The history's name tells it for sure while they have one in common; before the first sync, and for a demoted
-/// master that has not reached the new one yet, only the address it was given can.
+/// While the link is up the history's name tells it for sure; before the first sync, and for a demoted master that has
+/// not reached the new one yet, only the address it was given can.
 pub fn follows(replica: &Replication, master: &Replication, hosts: &[&str], ports: &[u16]) -> bool {
     let Some((host, port)) = &replica.master else { return false };
     let history = !replica.replid.is_empty() && [&master.replid, &master.replid2].contains(&&replica.replid);
-    ports.contains(port) && (history || hosts.contains(&host.as_str()))
+    ports.contains(port) && (history || !replica.link_up && hosts.contains(&host.as_str()))
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ pub struct Server {
     pub endpoint: Endpoint,
     /// Who it is.
     pub identity: Identity,
+    /// The server's number for this connection.
+    pub connection_id: u64,
     /// The call this connection belongs to.
     pub run: Arc<Run>,
     connection: MultiplexedConnection,
@@ -122,6 +124,7 @@ impl Server {
             side,
             endpoint: endpoint.clone(),
             identity: Identity::default(),
+            connection_id: 0,
             run: Arc::clone(run),
             connection,
         };
@@ -135,13 +138,17 @@ impl Server {
         // A name makes us visible to whoever looks, and tells our own connections from the application's.
         // Where the account may not set it, nothing depends on it.
         let name = Command::new(["CLIENT", "SETNAME", CLIENT_NAME]);
-        let mut replies = server.pipeline(&[name, Command::new(["INFO"])]).await?;
+        let id = Command::new(["CLIENT", "ID"]);
+        let mut replies = server.pipeline(&[name, id, Command::new(["INFO"])]).await?;
         let info = match replies.pop() {
             Some(Ok(value)) => Info::parse(&text(&value).map_err(|_| not_redis(&server.endpoint).at(&at))?),
             Some(Err(said)) => return Err(server.refused(&Command::new(["INFO"]), &said)),
             None => return Err(not_redis(&server.endpoint).at(&at)),
         };
         server.identity = Identity::from(&info).ok_or_else(|| not_redis(&server.endpoint).at(&at))?;
+        if let Some(Ok(Value::Int(id))) = replies.pop() {
+            server.connection_id = id.unsigned_abs();
+        }
         Ok(server)
     }
 
@@ -291,8 +298,11 @@ fn not_connected(error: &RedisError, endpoint: &Endpoint) -> Error {
                 .remedy("check ca_certs, the certificate's names and the client certificate")
         };
     }
-    Error::new(Code::Unreachable, format!("nothing answers there: {text}"))
-        .remedy("check host and port, and that the server runs")
+    if error.is_connection_refusal() {
+        return Error::new(Code::Unreachable, "nothing listens there")
+            .remedy("check host and port, and that the server runs");
+    }
+    Error::new(Code::NoAnswer, format!("can't be reached: {text}")).remedy("check host, port and the way there")
 }
 
 fn silent(endpoint: &Endpoint) -> Error {
@@ -301,7 +311,7 @@ fn silent(endpoint: &Endpoint) -> Error {
         return Error::new(Code::TlsFailed, format!("did not answer the TLS handshake within {seconds} seconds"))
             .remedy("is it a TLS port? If not, leave TLS out");
     }
-    Error::new(Code::Unreachable, format!("did not answer within {seconds} seconds"))
+    Error::new(Code::NoAnswer, format!("did not answer within {seconds} seconds"))
         .remedy("check host, port and firewall; a TLS port needs TLS")
 }
 

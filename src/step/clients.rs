@@ -61,7 +61,7 @@ pub async fn clients(call: &Call, disconnect: bool) -> Result<Clients> {
     let mut disconnected = 0;
     if disconnect && stage != Stage::Retired {
         let source = pair.source()?;
-        if stage != Stage::Switched {
+        if stage != Stage::Switched && !call.run.dry {
             return Err(Error::new(Code::SourceInUse, "still serves: disconnected clients would only come back")
                 .at(source)
                 .remedy("disconnect after the switchover"));

@@ -139,7 +139,7 @@ async fn gather(server: &Server) -> Result<ServerFacts> {
     let seen = see(server).await?;
     let addresses = addresses(&server.endpoint).await;
     let modules = match server.ask(&Command::new(["MODULE", "LIST"])).await? {
-        Ok(list) => elements(list).into_iter().filter_map(|m| text(elements(m).get(1)?).ok()).collect(),
+        Ok(list) => elements(list).into_iter().filter_map(module).collect(),
         Err(_) => Vec::new(),
     };
     let clock = elements(server.read(&Command::new(["TIME"])).await?);
@@ -163,6 +163,14 @@ async fn gather(server: &Server) -> Result<ServerFacts> {
         clock: clock.first().unwrap_or(&0.0) + clock.get(1).unwrap_or(&0.0) / 1e6,
         loopback: !addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback),
     })
+}
+
+/// The name of a module that was loaded from a file. Others are built in (`vectorset` in Redis 8, `lua` in Valkey 9):
+/// what of them another server can read, its RDB version tells. Before 7.0 no path is said.
+fn module(module: redis::Value) -> Option<String> {
+    let words: Vec<String> = elements(module).iter().map(|word| text(word).unwrap_or_default()).collect();
+    let field = |name: &str| words.chunks(2).find(|pair| pair[0] == name).and_then(|pair| pair.get(1)).cloned();
+    field("name").filter(|_| field("path").is_none_or(|path| path.contains('/')))
 }
 
 /// Needed commands that the server refuses to our account. Each is asked for with an argument that the command

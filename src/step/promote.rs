@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Call, confirm_role, wait_quiescent};
 use crate::{
-    decide::stage::Stage,
+    decide::stage::{Stage, share_history},
     error::{Code, Error, Result, State},
     facts::{finish, step_result},
     pair::Pair,
@@ -41,7 +41,10 @@ pub async fn promote(call: &Call, options: &Options) -> Result<Promote> {
             Err(_) => options.force,
         };
         // Apart, with a master on each side, is also what a promotion by this step leaves: it is done then.
-        let promoted = target.replication().await?.replid2.bytes().any(|b| b != b'0');
+        let promoted = match pair.source() {
+            Ok(source) => share_history(&target.replication().await?, &source.replication().await?),
+            Err(_) => options.force,
+        };
         if serves || promoted || call.run.dry {
             return Ok(finish!(call.run, before.clone(), before, Promote { promoted: serves || promoted }));
         }

@@ -49,17 +49,23 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     if let Some(refusal) = findings::refusal(&examined.findings) {
         return Err(refusal);
     }
-    if examined.stage != Some(Stage::Apart) {
+    let (Some(Stage::Apart | Stage::Following), Ok(source), Ok(target)) =
+        (examined.stage, pair.source(), pair.target())
+    else {
         return Ok(finish!(
             call.run,
             before.clone(),
             before,
             Replicate { replicating: true, users_carried: Vec::new() }
         ));
+    };
+    if examined.stage == Some(Stage::Following) {
+        // Made a replica by hand, it may lack the users.
+        let users_carried = carry_users(source, target).await?;
+        let after = pair.facts().await;
+        return Ok(finish!(call.run, before, after, Replicate { replicating: true, users_carried }));
     }
-    let (source, target) = (pair.source()?, pair.target()?);
     let route = route(source, crate::pair::see(source).await?.ports)?;
-    // First what may be refused: then nothing has been changed yet.
     replication_login(&pair, target, source, options.login.as_ref(), route.tls).await?;
     let users_carried = carry_users(source, target).await?;
     widen_output_buffer(&pair, source).await?;

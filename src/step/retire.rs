@@ -39,10 +39,16 @@ pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
     let look = pair.look().await?;
     let target = pair.target()?;
     if look.stage == Stage::Retired {
-        target.restore(&pair.journal, None).await?;
-        return Ok(finish!(call.run, before.clone(), before, Retire { retired: true, saved: false }));
+        let actions = restore(&pair, target, options).await?;
+        let after = if actions { pair.facts().await } else { before.clone() };
+        return Ok(finish!(call.run, before, after, Retire { retired: true, saved: false }));
     }
     let source = pair.source()?;
+    if look.stage == Stage::Switched && !pair.has_arrived(&look.target) {
+        return Err(Error::new(Code::OnlyCopy, "is the master, but does not listen at the public port yet")
+            .at(target)
+            .remedy("run switchover to finish first"));
+    }
     // In a dry run of the whole procedure the switchover before this step has not been done either.
     let predicted = call.run.dry && look.stage != Stage::HalfDone;
     if look.stage != Stage::Switched && !predicted {
@@ -59,14 +65,20 @@ pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
     if !call.run.dry {
         shut_down(&pair, source, &command, options.wait_timeout).await?;
         pair.journal.append(&Record::Retired { run_id: source.identity.run_id.clone() })?;
-        let raised = !pair.journal.raised(&target.identity.run_id)?.is_empty();
-        target.restore(&pair.journal, None).await?;
-        if raised && options.rewrite && !target.identity.config_file.is_empty() {
-            super::switchover::rewrite(target).await?;
-        }
+        restore(&pair, target, options).await?;
     }
     let after = pair.facts().await;
     Ok(finish!(call.run, before, after, Retire { retired: !call.run.dry, saved: save }))
+}
+
+/// Restores what the upgrade has raised on the target, and saves that. Returns whether there was anything.
+async fn restore(pair: &Pair, target: &Server, options: &Options) -> Result<bool> {
+    let raised = !pair.journal.raised(&target.identity.run_id)?.is_empty();
+    target.restore(&pair.journal, None).await?;
+    if raised && options.rewrite && !target.identity.config_file.is_empty() {
+        target.change(&Command::new(["CONFIG", "REWRITE"])).await?;
+    }
+    Ok(raised)
 }
 
 /// Refuses where somebody still uses the source, or where it is not in step with the target.
@@ -102,7 +114,17 @@ async fn shut_down(pair: &Pair, source: &Server, command: &Command, timeout: Dur
     if let Ok(Ok(Err(said))) = tokio::time::timeout(timeout, source.ask(command)).await {
         return Err(source.refused(command, &said));
     }
-    while source.reconnect().await.is_ok_and(|again| again.identity.run_id == source.identity.run_id) {
+    loop {
+        match source.reconnect().await {
+            Err(error) if error.code == Code::Unreachable => return Ok(()),
+            Ok(again) if again.identity.run_id != source.identity.run_id => {
+                source.run.warn(format!("{again}: was started again by its supervisor: stop and disable its service"));
+                return Ok(());
+            }
+            // Busy saving it may not answer, and still runs.
+            Err(error) if error.code == Code::Cancelled => return Err(error),
+            _ => {}
+        }
         if deadline.passed() {
             let found = format!("still runs {} seconds after SHUTDOWN", timeout.as_secs_f64());
             return Err(Error::new(Code::StillRunning, found)
@@ -112,8 +134,4 @@ async fn shut_down(pair: &Pair, source: &Server, command: &Command, timeout: Dur
         }
         pair.run.sleep(Duration::from_millis(20)).await?;
     }
-    if let Ok(again) = source.reconnect().await {
-        source.run.warn(format!("{again}: was started again by its supervisor: stop and disable its service"));
-    }
-    Ok(())
 }

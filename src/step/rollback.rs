@@ -8,15 +8,22 @@ use crate::{
 };
 
 /// Makes the source the master again. Where it is still the master, nothing is done; where a handover stopped half-way,
-/// it is taken back.
+/// it is taken back, also when the target has died meanwhile.
 pub async fn rollback(call: &Call, options: &switchover::Options) -> Result<switchover::Switchover> {
     let mut pair = call.begin("rollback").await?;
-    let look = pair.look().await?;
+    let look = match pair.look().await {
+        Ok(look) => look,
+        // The source is demoted, and the target is gone or lacks its data.
+        Err(error) if [Code::HalfDone, Code::HistoryLost].contains(&error.code) => {
+            return switchover::bring_back(call, &pair, error).await;
+        }
+        Err(error) => return Err(error),
+    };
     if look.stage == Stage::Retired {
         return Err(Error::new(Code::NotWarm, "the source is gone, so there is no way back")
             .remedy("upgrade to an instance of the old version only if that can read the data"));
     }
-    if look.stage == Stage::Switched && !look.source()?.replication.link_up {
+    if look.stage == Stage::Switched && pair.has_arrived(&look.target) && !look.source()?.replication.link_up {
         return Err(Error::new(
             Code::NotWarm,
             "does not follow the new one any more (link down): going back would lose writes",
@@ -24,5 +31,5 @@ pub async fn rollback(call: &Call, options: &switchover::Options) -> Result<swit
         .at(pair.source()?)
         .remedy("look at both logs"));
     }
-    switchover::hand_over(call, &mut pair, look.stage, Side::Source, options).await
+    switchover::hand_over(call, &mut pair, &look, Side::Source, options).await
 }

@@ -13,9 +13,10 @@ use crate::{
     facts::{finish, step_result},
     handover::{Attempt, Cut, Phase, unpause},
     journal::{Handover, Ports, Record},
-    pair::{Pair, see},
+    pair::{Look, Pair, Seen, see},
+    redirect,
     run::{Deadline, Event},
-    server::{Command, Server, Side},
+    server::{Command, Server, Side, info::Role},
 };
 
 /// A replica that was demoted reaches its new master with the next tick of the once-a-second replication cron.
@@ -74,25 +75,27 @@ step_result! {
 /// Makes the target the master.
 pub async fn switchover(call: &Call, options: &Options) -> Result<Switchover> {
     let mut pair = call.begin("switchover").await?;
-    let stage = pair.look().await?.stage;
-    if stage == Stage::Apart && !call.run.dry {
+    let look = pair.look().await?;
+    if look.stage == Stage::Apart && !call.run.dry {
         return Err(Error::new(Code::NotReplicating, "does not replicate from the source")
             .at(pair.target()?)
             .remedy("run replicate and wait_synced first"));
     }
-    hand_over(call, &mut pair, stage, Side::Target, options).await
+    hand_over(call, &mut pair, &look, Side::Target, options).await
 }
 
 /// Makes the server on side `to` the master, from whatever stage things are in.
 pub(super) async fn hand_over(
     call: &Call,
     pair: &mut Pair,
-    stage: Stage,
+    look: &Look,
     to: Side,
     options: &Options,
 ) -> Result<Switchover> {
     let before = pair.facts().await;
+    let stage = look.stage;
     let back = to == Side::Source;
+    let _lock = if call.run.dry { None } else { Some(pair.journal.lock()?) };
     let mut done = Done::default();
     let serves = |stage| match stage {
         Stage::Apart | Stage::Following => Some(Side::Source),
@@ -101,7 +104,9 @@ pub(super) async fn hand_over(
     };
     let dry_apart = call.run.dry && stage == Stage::Apart && !back;
     match (serves(stage), pair.handover.clone()) {
-        (Some(side), _) if side == to && !dry_apart => settle(pair, to).await?,
+        (Some(side), _) if side == to && !dry_apart => settle(pair, &look.target, to, options).await?,
+        // A rollback would leave two masters: finish the handover first.
+        (Some(Side::Target), Some(_)) if !pair.has_arrived(&look.target) => return Err(not_arrived(pair)?),
         (None, Some(handover)) => done = resume(pair, &handover, to, options).await?,
         (None, None) => {
             return Err(Error::new(Code::HalfDone, "both servers are replicas, and the journal of the handover is not here")
@@ -285,8 +290,18 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
             }
         }
     };
-    let id = |server: &Server| server.identity.run_id.clone();
-    Ok(Handover { source: id(source), target: id(target), back, public, aside, from })
+    let demoted = if back { target } else { source };
+    Ok(Handover {
+        source: source.identity.run_id.clone(),
+        target: target.identity.run_id.clone(),
+        back,
+        source_config: source.identity.config_file.clone(),
+        target_config: target.identity.config_file.clone(),
+        replid: demoted.replication().await?.replid,
+        public,
+        aside,
+        from,
+    })
 }
 
 /// Everything that can be done before writes have to wait.
@@ -314,13 +329,11 @@ async fn attempts(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<Done>
     loop {
         done.attempts += 1;
         good_moment(pair, cut, options).await?;
-        let began = Instant::now();
         let Attempt { end, phases } = cut.run(&pair.run, Machine::new(cut.limits)).await;
         done.phases = phases;
         match end {
             End::Switched => {
                 confirm(pair, cut, &mut done).await?;
-                pair.run.emit(&Event::Phase { name: "switchover", microseconds: began.elapsed().as_micros() as u64 });
                 return Ok(done);
             }
             End::Unchanged(Why::Behind(_) | Why::CountsDiffer) if done.attempts < options.attempts => {
@@ -331,14 +344,17 @@ async fn attempts(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<Done>
     }
 }
 
-/// Waits for a moment at which the target is close behind.
+/// Waits for a moment at which the target is close behind, and has been seen to get on: a few bytes behind is also where a
+/// stream stands that has not begun, as after a diskless sync until the replica's once-a-second cron.
 async fn good_moment(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<()> {
     let deadline = Deadline::after(options.patience);
+    let mut goal = None;
     loop {
         let (ahead, behind) = tokio::join!(cut.demoted.replication(), cut.promoted.replication());
         let (ahead, behind) = (ahead?, behind?);
+        let gets_on = behind.offset >= *goal.get_or_insert(ahead.offset);
         let lag = ahead.offset.saturating_sub(behind.offset);
-        if behind.link_up && !behind.syncing && lag <= options.max_lag_bytes {
+        if behind.link_up && !behind.syncing && gets_on && lag <= options.max_lag_bytes {
             return Ok(());
         }
         if deadline.passed() {
@@ -365,7 +381,10 @@ async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
     // The promoted server's role came back with its promotion.
     let release = unpause();
     let (released, arrived) = tokio::join!(cut.demoted.ask(&release), canary(cut.promoted, cut.handover.public));
-    done.phases.push(Phase { name: "confirm".into(), microseconds: began.elapsed().as_micros() as u64 });
+    let microseconds = began.elapsed().as_micros() as u64;
+    done.phases.push(Phase { name: "confirm".into(), microseconds });
+    pair.run.action(format!("{}: {release}", cut.demoted));
+    pair.run.emit(&Event::Phase { name: "confirm", microseconds });
     if let Err(error) = released {
         pair.run.warn(format!("the old one did not answer after the handover: {error}"));
     }
@@ -391,7 +410,12 @@ async fn finish_cut(pair: &mut Pair, cut: &Cut<'_>, full_syncs: u64, options: &O
     }
     if options.rewrite {
         rewrite(cut.promoted).await?;
+        // Restarted from its old file it would come back as a master, at the public port.
+        if warm && !cut.demoted.identity.config_file.is_empty() {
+            rewrite(cut.demoted).await?;
+        }
     }
+    pair.journal.append(&Record::Settled)?;
     Ok(warm)
 }
 
@@ -433,13 +457,75 @@ pub(super) async fn rewrite(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// Already handed over: puts right what a crash right after it may have left.
-async fn settle(pair: &Pair, to: Side) -> Result<()> {
+/// Already handed over: does what a crash right after it has left undone. Nothing, if all was done.
+async fn settle(pair: &Pair, target: &Seen, to: Side, options: &Options) -> Result<()> {
     let other = if to == Side::Target { Side::Source } else { Side::Target };
+    let promoted = pair.side(to)?;
+    if let (Side::Target, false, Some(record)) = (to, pair.has_arrived(target), &pair.handover) {
+        promoted.change_all(&redirect::arrive(record)).await?;
+    }
     if let Ok(demoted) = pair.side(other) {
         demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
     }
+    if !pair.journal.is_settled()? && !pair.run.dry {
+        if options.rewrite {
+            rewrite(promoted).await?;
+        }
+        pair.journal.append(&Record::Settled)?;
+    }
     Ok(())
+}
+
+/// The target is a master, but not yet where clients arrive.
+fn not_arrived(pair: &Pair) -> Result<Error> {
+    Ok(Error::new(Code::HalfDone, "is the master, but does not listen at the public port yet")
+        .at(pair.target()?)
+        .remedy("run switchover to finish, then go on")
+        .state(State::Interrupted))
+}
+
+/// Makes a demoted source the master again whose target is gone or can't serve. `found` is what is wrong; it is returned
+/// where there is no such source.
+pub(super) async fn bring_back(call: &Call, pair: &Pair, found: Error) -> Result<Switchover> {
+    let Some((source, record)) = pair.demoted_source().await? else { return Err(found) };
+    let before = pair.facts().await;
+    let _lock = if call.run.dry { None } else { Some(pair.journal.lock()?) };
+    if source.replication().await?.replid != record.replid {
+        return Err(Error::new(
+            Code::NotWarm,
+            "has followed the target, which is gone: what it missed since would be lost",
+        )
+        .at(source)
+        .remedy("start the target again; or, if that is lost, send the source REPLICAOF NO ONE and CONFIG SET port"));
+    }
+    let mut commands = vec![Command::new(["MULTI"]), Command::replicaof_no_one()];
+    commands.extend(redirect::come_back(record));
+    commands.push(Command::new(["EXEC"]));
+    source.change_all(&commands).await?;
+    call.run.warn("if the target was promoted and served before it died, what it took then is not in the source");
+    let serving = at(source, record.public);
+    if !call.run.dry {
+        pair.journal.append(&Record::Undone)?;
+        source.restore(&pair.journal, None).await?;
+        super::confirm_role(source, Role::Master).await?;
+        Server::connect(&call.run, Side::Source, &serving).await?;
+    }
+    let after = Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?.facts().await;
+    Ok(finish!(
+        call.run,
+        before,
+        after,
+        Switchover {
+            serving: serving.to_string(),
+            parked: None,
+            warm: false,
+            phases: Vec::new(),
+            write_gap_ms: 0.0,
+            protocol_ms: 0.0,
+            drain_ms: 0.0,
+            attempts: 0,
+        }
+    ))
 }
 
 fn ended(cut: &Cut<'_>, end: &End) -> Error {

@@ -32,6 +32,9 @@ const TTL_TOLERANCE_MS: i64 = 1000;
 /// How long it is tried to find both servers at one offset: a load that rests at all does so within this.
 const ONE_OFFSET_WITHIN: Duration = Duration::from_millis(300);
 
+/// How long the replica may take to have what the master had when a difference was seen.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
+
 /// What is wished.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -299,23 +302,39 @@ async fn sample(
     Ok(())
 }
 
-/// Whether a key is the same on both; none if it does not rest for long enough to tell.
+/// Whether a key is the same on both; none if it does not rest for long enough to tell, or if the replica does not catch
+/// up. It differs only where the replica has everything that made the master's content.
 async fn same(pair: &Pair, master: &Server, replica: &Server, key: &[u8]) -> Result<Option<bool>> {
-    let mut stable_differences = 0;
     for _ in 0..5 {
-        let first = content(master, key).await?;
-        let there = content(replica, key).await?;
-        let (Some(first), Some(there)) = (first, there) else { return Ok(None) };
+        let Some(first) = content(master, key).await? else { return Ok(None) };
+        let Some(there) = content(replica, key).await? else { return Ok(None) };
         if first.equals(&there) {
             return Ok(Some(true));
         }
-        let second = content(master, key).await?;
-        if second.is_some_and(|second| second.equals(&first)) {
-            stable_differences += 1;
+        // The stream may not have begun: after a diskless sync it waits for the replica's once-a-second cron.
+        if !reached(pair, replica, master.replication().await?.offset).await? {
+            return Ok(None);
+        }
+        let Some(there) = content(replica, key).await? else { return Ok(None) };
+        let Some(second) = content(master, key).await? else { return Ok(None) };
+        if second.equals(&first) {
+            return Ok(Some(there.equals(&first)));
         }
         pair.run.sleep(Duration::from_millis(20)).await?;
     }
-    Ok((stable_differences >= 3).then_some(false))
+    Ok(None)
+}
+
+/// Waits until a replica has processed the stream up to there.
+async fn reached(pair: &Pair, replica: &Server, offset: u64) -> Result<bool> {
+    let deadline = Deadline::after(CATCH_UP_WITHIN);
+    while replica.replication().await?.offset < offset {
+        if deadline.passed() {
+            return Ok(false);
+        }
+        pair.run.sleep(Duration::from_millis(2)).await?;
+    }
+    Ok(true)
 }
 
 /// A key's type, time to live and content, the latter without order where the type has none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,9 @@ def demote(pair: Pair, *, journal: bool = True, wait: bool = True) -> int:
         "source": source.info("server")["run_id"],
         "target": target.info("server")["run_id"],
         "back": False,
+        "source_config": str(source.config_file),
+        "target_config": str(target.config_file),
+        "replid": source.info("replication")["master_replid"],
         "public": {"plain": source.port, "tls": 0},
         "aside": {"plain": aside, "tls": 0},
         "from": {"plain": target.port, "tls": 0},
@@ -148,10 +152,76 @@ def test_a_target_that_dies_between_the_transactions_is_not_guessed_about(pair: 
     pair.follow(100)
     demote(pair)
     pair.target.kill()
-    with pytest.raises(rb.ConnectionFailed) as failure:
+    with pytest.raises(Failed) as failure:
         rb.switchover(**pair.given)
-    assert failure.value.reason == "unreachable"
+    assert (failure.value.reason, failure.value.state) == ("half_done", "interrupted")
     assert pair.source.role == "slave"
+
+
+def test_a_rollback_brings_the_source_back_when_the_target_died(pair: Pair) -> None:
+    pair.follow(100)
+    demote(pair)
+    pair.target.kill()
+    done = rb.rollback(**pair.given)
+    assert done.serving == f"127.0.0.1:{pair.source.port}"
+    assert "the target was promoted" in done.warnings[0]
+    assert (pair.source.role, pair.source.current_port) == ("master", pair.source.port)
+    assert pair.source.client().dbsize() == 100
+    assert ping_period(pair) == "10"
+
+
+def test_a_target_restarted_in_the_middle_never_serves_its_old_data(pair: Pair) -> None:
+    """It comes back empty, and as a master: whom would follow it would be emptied too."""
+    pair.follow(100)
+    demote(pair)
+    pair.target.kill()
+    pair.target.start()
+    with pytest.raises(rb.Refused) as failure:
+        rb.switchover(**pair.given)
+    assert (failure.value.reason, failure.value.state) == ("history_lost", "interrupted")
+    rb.rollback(**pair.given)
+    assert (pair.source.role, pair.source.current_port) == ("master", pair.source.port)
+    assert pair.source.client().dbsize() == 100
+    assert rb.upgrade(**pair.given, quiet_for=0.1).stage == "switched"
+
+
+def test_a_promoted_target_that_has_not_taken_the_port_is_finished_by_a_rerun(pair: Pair) -> None:
+    pair.follow(100)
+    demote(pair)
+    pair.target.call("REPLICAOF", "NO", "ONE")
+    for step in (rb.retire, rb.rollback):
+        with pytest.raises(rb.BatonError) as failure:
+            step(**pair.given)
+        assert "public port" in str(failure.value)
+    done = rb.switchover(**pair.given)
+    assert (done.changed, pair.target.current_port) == (True, pair.source.port)
+    eventually(
+        lambda: pair.source.info("replication")["master_link_status"] == "up", "the old one follows"
+    )
+    assert rb.rollback(**pair.given).changed is True
+
+
+def test_a_finished_upgrade_is_known_after_both_were_restarted(pair: Pair) -> None:
+    """The run ids are gone then; the configuration files tell who is who."""
+    pair.switch(100)
+    pair.source.kill()
+    pair.target.kill()
+    pair.target.start()
+    assert pair.target.current_port == pair.source.port
+    again = rb.upgrade(**pair.given, until="retire")
+    assert (again.changed, again.stage) == (False, "retired")
+
+
+def test_two_controllers_exclude_each_other(pair: Pair) -> None:
+    pair.follow(100)
+    name = f"127.0.0.1_{pair.source.port}--127.0.0.1_{pair.target.port}.jsonl"
+    with (pair.journal_dir / name).open("a") as journal:
+        fcntl.flock(journal, fcntl.LOCK_EX)
+        with pytest.raises(rb.Refused) as failure:
+            rb.switchover(**pair.given)
+        assert failure.value.reason == "locked"
+        assert pair.roles == ("master", "slave")
+    assert rb.switchover(**pair.given).changed is True
 
 
 def test_a_source_that_dies_between_the_transactions_is_not_guessed_about(pair: Pair) -> None:
