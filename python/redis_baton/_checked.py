@@ -20,13 +20,23 @@ def checked(step: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(step)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        on_event = kwargs.get("on_event")
+        if on_event is not None and not callable(on_event):
+            raise wrong(f"on_event: is {type(on_event).__name__}, which can't be called")
         try:
             return step(*args, **kwargs)
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             here = error.__traceback__
             if here is not None and here.tb_next is not None:
                 raise  # raised by the caller's own callback
-            message = f"{step.__name__}: {error} (unchanged)"
-            raise InvalidInput(message, "invalid_input") from None
+            # Which argument it is about is in a note from Python 3.11 on, and before that in the text.
+            notes = " ".join(getattr(error, "__notes__", []))
+            name = notes.partition("'")[2].partition("'")[0] or step.__name__
+            raise wrong(f"{name}: {error}") from None
 
     return call
+
+
+def wrong(problem: str) -> InvalidInput:
+    """Return the error for a wrong argument."""
+    return InvalidInput(f"{problem} (unchanged)", "invalid_input")
