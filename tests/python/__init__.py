@@ -1,0 +1,1 @@
+"""Tests of the Python package on real servers: one file a theme."""
