@@ -6,7 +6,8 @@ use redis::Value;
 use serde::Serialize;
 
 use crate::{
-    decide::handover::{Changed, End, Limits, Machine, Next, Outcome, Position, Seen},
+    decide::handover::{Changed, End, Limits, Machine, Next, Outcome, Position, Seen, Why},
+    error::{Code, Error, State},
     journal::Handover,
     redirect,
     run::{Event, Run},
@@ -183,6 +184,50 @@ impl Cut<'_> {
             _ => None,
         });
         sent.collect()
+    }
+
+    /// What an end that is not the one wished means for the operator.
+    pub fn error(&self, end: &End) -> Error {
+        let (state, why) = match end {
+            End::Unchanged(why) | End::Undone(why) => (State::Undone, why),
+            End::HalfDone(why) => (State::Interrupted, why),
+            End::Switched => return Error::new(Code::NotConfirmed, "the handover ended").state(State::Interrupted),
+        };
+        let (code, server, found, remedy) = match why {
+            Why::Wished => {
+                (Code::NotConfirmed, self.demoted, "could not be made master again".to_owned(), "see its log")
+            }
+            Why::Behind(bytes) => (
+                Code::LagTooHigh,
+                self.promoted,
+                format!("was still {bytes} bytes behind when writes had waited long enough"),
+                "try at a quieter time, or with a larger pause_budget",
+            ),
+            Why::CountsDiffer => (
+                Code::CountsDiffer,
+                self.promoted,
+                "has another number of keys than the source at the same offset".to_owned(),
+                "find out who wrote to it; a new replicate from an empty target puts it right",
+            ),
+            Why::SourceSilent => {
+                (Code::ConnectionLost, self.demoted, "does not answer".to_owned(), "see whether it lives")
+            }
+            Why::TargetSilent => {
+                (Code::ConnectionLost, self.promoted, "does not answer".to_owned(), "see whether it lives")
+            }
+            Why::SourceRefused(said) => (Code::CommandFailed, self.demoted, format!("refused {said}"), "see its log"),
+            Why::TargetRefused(said) => (Code::CommandFailed, self.promoted, format!("refused {said}"), "see its log"),
+            Why::AsideTaken(said) => {
+                (Code::AsidePortTaken, self.demoted, format!("can't move aside: {said}"), "give another aside_port")
+            }
+            Why::PublicTaken(said) => (
+                Code::TakeoverImpossible,
+                self.promoted,
+                format!("is the master, but can't listen at the public port: {said}"),
+                "free the port and run again",
+            ),
+        };
+        Error::new(code, found).at(server).remedy(remedy).state(state)
     }
 
     /// The commands of a whole cut, as a dry run shows them.

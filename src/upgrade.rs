@@ -9,11 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    decide::{findings, stage::Stage},
+    decide::findings,
     error::{Error, Result},
     facts::{Facts, finish, step_result},
     pair::Pair,
     run::Run,
+    server::Side,
     step::{
         Call, preflight, replicate,
         retire::{self, retire},
@@ -148,12 +149,9 @@ pub async fn upgrade(call: &Call, options: &Options) -> Result<Upgrade> {
     }
     let pair = Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?;
     let stage = pair.look().await?.stage;
-    let serves_target = matches!(stage, Stage::Switched | Stage::Retired);
-    let address = |server: Result<&crate::server::Server>| server.map(|s| s.endpoint.to_string());
-    let (serving, other) = match serves_target {
-        true => (pair.target()?, pair.source()),
-        false => (pair.source()?, pair.target()),
-    };
+    let serves = stage.serves().unwrap_or(Side::Source);
+    let serving = pair.side(serves)?;
+    let parked = pair.side(serves.other()).ok().filter(|_| serves == Side::Target);
     let after = pair.facts().await;
     Ok(finish!(
         call.run,
@@ -162,7 +160,7 @@ pub async fn upgrade(call: &Call, options: &Options) -> Result<Upgrade> {
         Upgrade {
             stage: preflight::word(&stage),
             serving: serving.endpoint.to_string(),
-            parked: address(other).ok().filter(|_| serves_target),
+            parked: parked.map(|server| server.endpoint.to_string()),
             steps,
         }
     ))

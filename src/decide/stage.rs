@@ -26,6 +26,17 @@ pub enum Stage {
     Retired,
 }
 
+impl Stage {
+    /// Who takes writes; none in the middle of a handover.
+    pub fn serves(self) -> Option<Side> {
+        match self {
+            Stage::Apart | Stage::Following => Some(Side::Source),
+            Stage::Switched | Stage::Retired => Some(Side::Target),
+            Stage::HalfDone => None,
+        }
+    }
+}
+
 /// A server's part in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
@@ -92,6 +103,39 @@ mod tests {
         assert_eq!(stage(part(Replica, true), part(Replica, false)), Some(Stage::HalfDone));
         assert_eq!(stage(part(Replica, true), part(Master, false)), Some(Stage::Switched));
         assert_eq!(stage(part(Replica, false), part(Master, false)), None);
+    }
+
+    #[test]
+    fn a_restarted_server_is_known_by_its_configuration_file() {
+        let record = Handover {
+            source: "s".into(),
+            target: "t".into(),
+            back: false,
+            source_config: "/old.conf".into(),
+            target_config: "/new.conf".into(),
+            replid: String::new(),
+            public: Default::default(),
+            aside: Default::default(),
+            from: Default::default(),
+        };
+        let answers = |run_id: &str, config_file: &str| {
+            who(&record, &Identity { run_id: run_id.into(), config_file: config_file.into(), ..Identity::default() })
+        };
+        assert_eq!(answers("s", ""), Some(Side::Source));
+        assert_eq!(answers("t", "/old.conf"), Some(Side::Target));
+        assert_eq!(answers("x", "/new.conf"), Some(Side::Target));
+        assert_eq!(answers("x", ""), None);
+    }
+
+    #[test]
+    fn a_history_is_shared_by_name_and_zeros_are_no_name() {
+        let server = |replid: &str, replid2: &str| Replication {
+            replid: replid.into(),
+            replid2: replid2.into(),
+            ..Replication::default()
+        };
+        assert!(share_history(&server("new", "old"), &server("old", "000")));
+        assert!(!share_history(&server("a", "000"), &server("b", "000")));
     }
 
     #[test]

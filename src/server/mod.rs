@@ -47,6 +47,14 @@ impl Side {
             Side::Target => "target",
         }
     }
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Side::Source => Side::Target,
+            Side::Target => Side::Source,
+        }
+    }
 }
 
 /// What the server said instead of doing what it was told.

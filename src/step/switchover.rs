@@ -16,7 +16,7 @@ use crate::{
     pair::{Look, Pair, Seen, see},
     redirect,
     run::{Deadline, Event},
-    server::{Command, Server, Side, info::Role},
+    server::{Command, Server, Side},
 };
 
 /// A replica that was demoted reaches its new master with the next tick of the once-a-second replication cron.
@@ -94,17 +94,11 @@ pub(super) async fn hand_over(
 ) -> Result<Switchover> {
     let before = pair.facts().await;
     let stage = look.stage;
-    let back = to == Side::Source;
     let _lock = if call.run.dry { None } else { Some(pair.journal.lock()?) };
     let mut done = Done::default();
-    let serves = |stage| match stage {
-        Stage::Apart | Stage::Following => Some(Side::Source),
-        Stage::Switched | Stage::Retired => Some(Side::Target),
-        Stage::HalfDone => None,
-    };
-    let dry_apart = call.run.dry && stage == Stage::Apart && !back;
-    match (serves(stage), pair.handover.clone()) {
-        (Some(side), _) if side == to && !dry_apart => settle(pair, &look.target, to, options).await?,
+    let predicted = call.run.dry && stage == Stage::Apart && to == Side::Target;
+    match (stage.serves(), pair.handover.clone()) {
+        (Some(side), _) if side == to && !predicted => settle(pair, &look.target, to, options).await?,
         // A rollback would leave two masters: finish the handover first.
         (Some(Side::Target), Some(_)) if !pair.has_arrived(&look.target) => return Err(not_arrived(pair)?),
         (None, Some(handover)) => done = resume(pair, &handover, to, options).await?,
@@ -115,22 +109,16 @@ pub(super) async fn hand_over(
         }
         _ => done = cut(pair, to, options).await?,
     }
-    // Addresses have changed: find both again, by the journal.
-    let after = if call.run.dry || !done.attempted {
-        before.clone()
-    } else {
-        Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?.facts().await
+    // Addresses may have changed: find both again.
+    let moved = match call.run.dry {
+        true => None,
+        false => Some(Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?),
     };
-    let served = if call.run.dry { pair.side(serves(stage).unwrap_or(to))? } else { pair.side(to)? };
-    let other = if to == Side::Source { Side::Target } else { Side::Source };
-    let serving = match (&pair.handover, done.attempted && !call.run.dry) {
-        (Some(handover), true) => at(served, handover.public).to_string(),
-        _ => served.endpoint.to_string(),
-    };
-    let parked = pair.side(other).ok().map(|server| match (&pair.handover, done.attempted && !call.run.dry) {
-        (Some(handover), true) => at(server, handover.aside).to_string(),
-        _ => server.endpoint.to_string(),
-    });
+    let now = moved.as_ref().unwrap_or(pair);
+    let after = now.facts().await;
+    let serves = if call.run.dry { stage.serves().unwrap_or(to) } else { to };
+    let serving = now.side(serves)?.endpoint.to_string();
+    let parked = now.side(serves.other()).ok().map(|server| server.endpoint.to_string());
     let warm = if done.attempted { done.warm } else { stage == Stage::Switched };
     Ok(finish!(
         call.run,
@@ -171,7 +159,7 @@ impl Done {
 }
 
 /// A server's address once it listens on these ports.
-fn at(server: &Server, ports: Ports) -> crate::Endpoint {
+pub(super) fn at(server: &Server, ports: Ports) -> crate::Endpoint {
     let tls = server.endpoint.tls.is_some();
     match if tls { ports.tls } else { ports.plain } {
         0 => server.endpoint.clone(),
@@ -182,9 +170,8 @@ fn at(server: &Server, ports: Ports) -> crate::Endpoint {
 
 /// From the one that serves to the other one, from the start.
 async fn cut(pair: &mut Pair, to: Side, options: &Options) -> Result<Done> {
-    let from = if to == Side::Target { Side::Source } else { Side::Target };
     let handover = planned_handover(pair, to, options).await?;
-    let (demoted, promoted) = (pair.side(from)?.clone(), pair.side(to)?.clone());
+    let (demoted, promoted) = (pair.side(to.other())?.clone(), pair.side(to)?.clone());
     let route = route(&promoted, handover.public)?;
     let cut = Cut {
         demoted: &demoted,
@@ -240,8 +227,8 @@ async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Error {
 /// Goes on where a handover stopped between its transactions: forward if its target is the one wished, else back.
 async fn resume(pair: &mut Pair, handover: &Handover, to: Side, options: &Options) -> Result<Done> {
     let forward = handover.back == (to == Side::Source);
-    let (demoted, promoted) = if handover.back { (Side::Target, Side::Source) } else { (Side::Source, Side::Target) };
-    let (demoted, promoted) = (pair.side(demoted)?.clone(), pair.side(promoted)?.clone());
+    let promoted = if handover.back { Side::Source } else { Side::Target };
+    let (demoted, promoted) = (pair.side(promoted.other())?.clone(), pair.side(promoted)?.clone());
     let route = route(&promoted, handover.public)?;
     let serving = (route.host.as_str(), route.port);
     let cut = Cut { demoted: &demoted, promoted: &promoted, handover, serving, limits: limits(options) };
@@ -262,7 +249,7 @@ async fn resume(pair: &mut Pair, handover: &Handover, to: Side, options: &Option
             if matches!(end, End::Undone(_)) {
                 pair.journal.append(&Record::Undone)?;
             }
-            return Err(ended(&cut, &end));
+            return Err(cut.error(&end));
         }
     }
     Ok(done)
@@ -339,7 +326,7 @@ async fn attempts(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<Done>
             End::Unchanged(Why::Behind(_) | Why::CountsDiffer) if done.attempts < options.attempts => {
                 pair.run.sleep(Duration::from_millis(200) * done.attempts).await?;
             }
-            end => return Err(ended(cut, &end)),
+            end => return Err(cut.error(&end)),
         }
     }
 }
@@ -459,12 +446,11 @@ pub(super) async fn rewrite(server: &Server) -> Result<()> {
 
 /// Already handed over: does what a crash right after it has left undone. Nothing, if all was done.
 async fn settle(pair: &Pair, target: &Seen, to: Side, options: &Options) -> Result<()> {
-    let other = if to == Side::Target { Side::Source } else { Side::Target };
     let promoted = pair.side(to)?;
     if let (Side::Target, false, Some(record)) = (to, pair.has_arrived(target), &pair.handover) {
         promoted.change_all(&redirect::arrive(record)).await?;
     }
-    if let Ok(demoted) = pair.side(other) {
+    if let Ok(demoted) = pair.side(to.other()) {
         demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
     }
     if !pair.journal.is_settled()? && !pair.run.dry {
@@ -482,85 +468,4 @@ fn not_arrived(pair: &Pair) -> Result<Error> {
         .at(pair.target()?)
         .remedy("run switchover to finish, then go on")
         .state(State::Interrupted))
-}
-
-/// Makes a demoted source the master again whose target is gone or can't serve. `found` is what is wrong; it is returned
-/// where there is no such source.
-pub(super) async fn bring_back(call: &Call, pair: &Pair, found: Error) -> Result<Switchover> {
-    let Some((source, record)) = pair.demoted_source().await? else { return Err(found) };
-    let before = pair.facts().await;
-    let _lock = if call.run.dry { None } else { Some(pair.journal.lock()?) };
-    if source.replication().await?.replid != record.replid {
-        return Err(Error::new(
-            Code::NotWarm,
-            "has followed the target, which is gone: what it missed since would be lost",
-        )
-        .at(source)
-        .remedy("start the target again; or, if that is lost, send the source REPLICAOF NO ONE and CONFIG SET port"));
-    }
-    let mut commands = vec![Command::new(["MULTI"]), Command::replicaof_no_one()];
-    commands.extend(redirect::come_back(record));
-    commands.push(Command::new(["EXEC"]));
-    source.change_all(&commands).await?;
-    call.run.warn("if the target was promoted and served before it died, what it took then is not in the source");
-    let serving = at(source, record.public);
-    if !call.run.dry {
-        pair.journal.append(&Record::Undone)?;
-        source.restore(&pair.journal, None).await?;
-        super::confirm_role(source, Role::Master).await?;
-        Server::connect(&call.run, Side::Source, &serving).await?;
-    }
-    let after = Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?.facts().await;
-    Ok(finish!(
-        call.run,
-        before,
-        after,
-        Switchover {
-            serving: serving.to_string(),
-            parked: None,
-            warm: false,
-            phases: Vec::new(),
-            write_gap_ms: 0.0,
-            protocol_ms: 0.0,
-            drain_ms: 0.0,
-            attempts: 0,
-        }
-    ))
-}
-
-fn ended(cut: &Cut<'_>, end: &End) -> Error {
-    let (state, why) = match end {
-        End::Unchanged(why) | End::Undone(why) => (State::Undone, why),
-        End::HalfDone(why) => (State::Interrupted, why),
-        End::Switched => return Error::new(Code::NotConfirmed, "the handover ended").state(State::Interrupted),
-    };
-    let (code, server, found, remedy) = match why {
-        Why::Wished => (Code::NotConfirmed, cut.demoted, "could not be made master again".to_owned(), "see its log"),
-        Why::Behind(bytes) => (
-            Code::LagTooHigh,
-            cut.promoted,
-            format!("was still {bytes} bytes behind when writes had waited long enough"),
-            "try at a quieter time, or with a larger pause_budget",
-        ),
-        Why::CountsDiffer => (
-            Code::CountsDiffer,
-            cut.promoted,
-            "has another number of keys than the source at the same offset".to_owned(),
-            "find out who wrote to it; a new replicate from an empty target puts it right",
-        ),
-        Why::SourceSilent => (Code::ConnectionLost, cut.demoted, "does not answer".to_owned(), "see whether it lives"),
-        Why::TargetSilent => (Code::ConnectionLost, cut.promoted, "does not answer".to_owned(), "see whether it lives"),
-        Why::SourceRefused(said) => (Code::CommandFailed, cut.demoted, format!("refused {said}"), "see its log"),
-        Why::TargetRefused(said) => (Code::CommandFailed, cut.promoted, format!("refused {said}"), "see its log"),
-        Why::AsideTaken(said) => {
-            (Code::AsidePortTaken, cut.demoted, format!("can't move aside: {said}"), "give another aside_port")
-        }
-        Why::PublicTaken(said) => (
-            Code::TakeoverImpossible,
-            cut.promoted,
-            format!("is the master, but can't listen at the public port: {said}"),
-            "free the port and run again",
-        ),
-    };
-    Error::new(code, found).at(server).remedy(remedy).state(state)
 }
