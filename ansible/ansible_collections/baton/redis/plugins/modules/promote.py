@@ -13,15 +13,16 @@ description:
   - Makes the target a master (C(REPLICAOF NO ONE)), guarded against the loss of data.
   - This is a step for those who stop the writers themselves. M(baton.redis.switchover) needs no
     stop and loses nothing.
-  - It is refused while applications still use the source, unless O(force) says so.
+  - It is refused while applications still use the source, or when that is gone, unless O(force)
+    says so.
   - A failure leaves the source serving as before.
 author:
   - The redis-baton authors (@redis-baton)
 options:
   force:
     description:
-      - Whether to go on while applications still use the source. Writes that the source
-        acknowledges from then on are lost.
+      - Whether to go on while applications still use the source, or when it is gone. What the
+        target lacks, and writes that the source acknowledges from then on, are lost.
     type: bool
     default: false
   wait_timeout:

@@ -11,9 +11,10 @@ short_description: Make the new Redis or Valkey replicate from the live one
 version_added: 0.1.0
 description:
   - Makes the target replicate from the source, after the checks of M(baton.redis.preflight).
-  - The source's ACL users are carried over to the target, with their passwords as hashes.
-    The target gets what it needs to log in to the source. Settings of the source are raised for
-    the sync, and restored later.
+  - The source's ACL users are carried over to the target, with their passwords as hashes, also
+    where it replicates already.
+    The target gets what it needs to log in to the source, which is tried before anything is
+    changed. Settings of both are raised for the sync, and restored later.
   - Returns as soon as the replication has begun. M(baton.redis.wait_synced) waits for it to
     complete.
   - Data that the target has of its own is never wiped, unless O(force) says so.
@@ -125,7 +126,7 @@ msg:
 reason:
   description:
     - Stable code of what is wrong. For one V(target_has_data), V(same_server),
-      V(source_is_replica), V(rdb_too_new).
+      V(source_is_replica), V(rdb_too_new), V(auth_failed).
   returned: failure
   type: str
   sample: target_has_data

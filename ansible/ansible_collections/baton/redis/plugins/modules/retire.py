@@ -10,7 +10,8 @@ module: retire
 short_description: Shut the old Redis or Valkey down
 version_added: 0.1.0
 description:
-  - Shuts the source down, once the target serves and holds everything, and only then.
+  - Shuts the source down, once the target serves and holds everything, and only then. Waits until
+    its process has ended.
   - From then on there is no way back with M(baton.redis.rollback).
   - If the source is gone already, and the target is known to be the one that followed it, there
     is nothing to do.
@@ -89,7 +90,8 @@ msg:
   type: str
 reason:
   description:
-    - Stable code of what is wrong. For one V(only_copy), V(source_in_use), V(still_running).
+    - Stable code of what is wrong. For one V(only_copy), V(source_in_use), V(still_running),
+      V(no_answer).
   returned: failure
   type: str
   sample: only_copy

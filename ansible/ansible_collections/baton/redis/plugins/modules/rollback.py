@@ -19,6 +19,8 @@ description:
   - If this task, a server or the network dies half way, nobody accepts writes and nothing is
     lost.
     The same task run again goes on or undoes.
+  - It also makes the source the master again after a switchover in which the target died half
+    way, or was restarted without the source's data.
 author:
   - The redis-baton authors (@redis-baton)
 options:
@@ -154,7 +156,7 @@ msg:
   returned: always
   type: str
 reason:
-  description: Stable code of what is wrong. For one V(not_warm), V(lag_too_high), V(half_done).
+  description: Stable code of what is wrong. For one V(not_warm), V(lag_too_high), V(locked).
   returned: failure
   type: str
   sample: not_warm

@@ -18,7 +18,8 @@ description:
     puts back what was changed.
   - If this task, a server or the network dies half way, nobody accepts writes and nothing is
     lost.
-    The same task run again goes on or undoes.
+    The same task run again goes on or undoes. Where the target is gone or was restarted without
+    the source's data, M(baton.redis.rollback) makes the source serve again.
 author:
   - The redis-baton authors (@redis-baton)
 options:
@@ -179,7 +180,7 @@ msg:
 reason:
   description:
     - Stable code of what is wrong. For one V(lag_too_high), V(not_replicating),
-      V(takeover_impossible), V(half_done).
+      V(takeover_impossible), V(half_done), V(history_lost), V(locked).
   returned: failure
   type: str
   sample: lag_too_high
