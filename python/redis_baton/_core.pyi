@@ -368,7 +368,7 @@ class Switchover:
         """The phases of the handover that this call did, in order."""
     @property
     def write_gap_ms(self) -> float:
-        """Milliseconds from the pause to the promotion: how long writes waited."""
+        """Milliseconds for which writes waited; of several attempts, in the longest."""
     @property
     def protocol_ms(self) -> float:
         """Milliseconds of all phases but the drain."""

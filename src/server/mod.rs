@@ -11,6 +11,8 @@ pub mod info;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, Value, aio::MultiplexedConnection};
 use serde::Serialize;
 
@@ -100,6 +102,11 @@ impl Server {
         let opening =
             run.interruptible(tokio::time::timeout(endpoint.connect_timeout, Self::open(run, side, endpoint)));
         match opening.await? {
+            Ok(Err(error))
+                if error.code == Code::TlsFailed && endpoint.tls.is_none() && is_something_else(endpoint).await =>
+            {
+                Err(not_redis(endpoint).at(format_args!("{} {endpoint}", side.as_str())))
+            }
             Ok(server) => server,
             Err(_) => Err(silent(endpoint).at(format_args!("{} {endpoint}", side.as_str()))),
         }
@@ -217,16 +224,13 @@ impl Server {
 
     /// Sends commands that change the server in one go, and stops at the first one refused.
     pub async fn change_all(&self, commands: &[Command]) -> Result<()> {
-        for command in commands {
+        let replies = match self.run.dry {
+            true => vec![Ok(Value::Okay); commands.len()],
+            false => self.pipeline(commands).await?,
+        };
+        for (command, reply) in commands.iter().zip(replies) {
+            reply.map_err(|said| self.refused(command, &said))?;
             self.run.action(format!("{self}: {command}"));
-        }
-        if self.run.dry {
-            return Ok(());
-        }
-        for (command, reply) in commands.iter().zip(self.pipeline(commands).await?) {
-            if let Err(said) = reply {
-                return Err(self.refused(command, &said).state(State::Interrupted));
-            }
         }
         Ok(())
     }
@@ -277,7 +281,6 @@ impl Server {
         };
         let error = match error.kind() {
             // A plain connection to a TLS port ends like this, at its first command.
-            ErrorKind::Parse if self.identity.run_id.is_empty() && !is_tls_alert(error) => not_redis(&self.endpoint),
             ErrorKind::Parse if self.identity.run_id.is_empty() => tls_mismatch(&self.endpoint),
             _ if self.identity.run_id.is_empty() && self.endpoint.tls.is_some() && error.is_connection_dropped() => {
                 // The handshake was done: from TLS 1.3 on the server looks at our certificate only afterwards.
@@ -332,10 +335,18 @@ fn tls_mismatch(endpoint: &Endpoint) -> Error {
     }
 }
 
-/// Whether what could not be read as a reply begins like a TLS record: an alert is all that a TLS port says to a plain
-/// command.
-fn is_tls_alert(error: &RedisError) -> bool {
-    error.to_string().contains(r"\u{15}") || error.to_string().contains('\u{15}')
+/// Whether what listens there answers a plain command with something else than Redis or TLS would: the redis crate only
+/// says that the connection broke.
+async fn is_something_else(endpoint: &Endpoint) -> bool {
+    const TLS_ALERT: u8 = 0x15;
+    let look = async {
+        let mut stream = tokio::net::TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.ok()?;
+        stream.write_all(b"PING\r\n").await.ok()?;
+        let mut first = [0; 1];
+        let read = stream.read(&mut first).await.ok()?;
+        Some(read == 1 && !b"+-".contains(&first[0]) && first[0] != TLS_ALERT)
+    };
+    matches!(tokio::time::timeout(Duration::from_millis(500), look).await, Ok(Some(true)))
 }
 
 fn not_redis(endpoint: &Endpoint) -> Error {

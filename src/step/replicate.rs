@@ -123,11 +123,13 @@ async fn widen_output_buffer(pair: &Pair, source: &Server) -> Result<()> {
 
 /// Waits until the initial sync has begun, so that what was raised for its beginning can be restored.
 async fn wait_begun(pair: &Pair, timeout: Duration) -> Result<()> {
-    let target = pair.target()?;
+    let (source, target) = (pair.source()?, pair.target()?);
     let deadline = Deadline::after(timeout);
     loop {
-        let at_target = target.replication().await?;
-        if at_target.link_up || at_target.syncing {
+        let (at_source, at_target) = tokio::join!(source.replication(), target.replication());
+        let (at_source, at_target) = (at_source?, at_target?);
+        // A target that is not let in counts itself as syncing for a moment; then the source knows no replica.
+        if at_target.link_up || at_target.syncing && !at_source.replicas.is_empty() {
             return Ok(());
         }
         if deadline.passed() {

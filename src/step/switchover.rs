@@ -61,7 +61,7 @@ step_result! {
         pub warm: bool,
         /// The phases of the handover that this call did, in order.
         pub phases: Vec<Phase>,
-        /// Milliseconds from the pause to the promotion: how long writes waited.
+        /// Milliseconds for which writes waited, from the pause to the promotion; of several attempts, in the longest.
         pub write_gap_ms: f64,
         /// Milliseconds of it, and of the confirmation after it, that the protocol took without the drain.
         pub protocol_ms: f64,
@@ -128,7 +128,7 @@ pub(super) async fn hand_over(
             serving,
             parked,
             warm,
-            write_gap_ms: done.milliseconds(&["pause", "drain", "demote", "promote"]),
+            write_gap_ms: done.longest_gap_us as f64 / 1000.0,
             protocol_ms: done.milliseconds(&["pause", "demote", "promote", "confirm"]),
             drain_ms: done.milliseconds(&["drain"]),
             phases: done.phases,
@@ -144,18 +144,22 @@ struct Done {
     phases: Vec<Phase>,
     attempts: u32,
     warm: bool,
+    /// Microseconds for which writes waited, in the attempt in which they waited longest.
+    longest_gap_us: u64,
 }
 
 impl Done {
     fn milliseconds(&self, names: &[&str]) -> f64 {
-        let microseconds: u64 = self
-            .phases
-            .iter()
-            .filter(|phase| names.contains(&phase.name.as_str()))
-            .map(|phase| phase.microseconds)
-            .sum();
-        microseconds as f64 / 1000.0
+        time_in(&self.phases, names) as f64 / 1000.0
     }
+}
+
+/// The phases in which writes wait.
+const WRITES_WAIT: [&str; 6] = ["pause", "drain", "release", "demote", "promote", "undo"];
+
+/// Microseconds in these phases.
+fn time_in(phases: &[Phase], names: &[&str]) -> u64 {
+    phases.iter().filter(|phase| names.contains(&phase.name.as_str())).map(|phase| phase.microseconds).sum()
 }
 
 /// A server's address once it listens on these ports.
@@ -241,7 +245,8 @@ async fn resume(pair: &mut Pair, handover: &Handover, to: Side, options: &Option
     let machine = if forward { Machine::resume(cut.limits, offset) } else { Machine::take_back(cut.limits) };
     let attempt = cut.run(&pair.run, machine).await;
     demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
-    let mut done = Done { attempted: true, attempts: 1, phases: attempt.phases, warm: false };
+    let mut done = Done { attempted: true, attempts: 1, phases: attempt.phases, ..Done::default() };
+    done.longest_gap_us = time_in(&done.phases, &WRITES_WAIT);
     match attempt.end {
         End::Switched => done.warm = finish_cut(pair, &cut, full_syncs, options).await?,
         End::Undone(_) if !forward => pair.journal.append(&Record::Undone)?,
@@ -317,6 +322,7 @@ async fn attempts(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<Done>
         done.attempts += 1;
         good_moment(pair, cut, options).await?;
         let Attempt { end, phases } = cut.run(&pair.run, Machine::new(cut.limits)).await;
+        done.longest_gap_us = done.longest_gap_us.max(time_in(&phases, &WRITES_WAIT));
         done.phases = phases;
         match end {
             End::Switched => {
