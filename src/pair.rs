@@ -131,19 +131,10 @@ impl Pair {
 
     /// Looks at both and tells how far the upgrade has come.
     pub async fn look(&self) -> Result<Look> {
-        let target_server = match &self.target {
-            Ok(server) => server,
-            Err(error) if error.code == Code::Unreachable => match self.demoted_source().await? {
-                None => return Err(error.clone()),
-                Some((source, _)) => {
-                    return Err(Error::new(Code::HalfDone, "is demoted and the target is gone: nobody serves")
-                        .at(source)
-                        .remedy("start the target again and run this again; or run rollback: the source serves again")
-                        .state(State::Interrupted));
-                }
-            },
-            Err(error) => return Err(error.clone()),
-        };
+        if let Some(error) = self.orphan().await? {
+            return Err(error);
+        }
+        let target_server = self.target()?;
         let source_server = match &self.source {
             Ok(server) => Some(server),
             // The journal says that the target was promoted or was about to be, and nothing listens where the source was.
@@ -201,18 +192,22 @@ impl Pair {
         self.handover.as_ref().is_some_and(|record| !record.back && who(record, &target.identity) == Some(Side::Target))
     }
 
-    /// A target that was restarted before clients arrived at it has come back with older data or none, as a master. It
-    /// must never serve; and a source that follows it would be wiped.
+    /// A target that was restarted before the handover to it was finished has come back with older data or none, as a
+    /// master. It must never serve; and a source that follows it would be wiped.
     fn check_history(&self, server: &Server, target: &Seen, source: Option<&Replication>) -> Result<()> {
         let Some(record) = &self.handover else { return Ok(()) };
-        let continues = match source {
-            Some(source) => share_history(&target.replication, source),
-            None => [&target.replication.replid, &target.replication.replid2].contains(&&record.replid),
-        };
-        if continues || server.identity.run_id == record.target || self.has_arrived(target) {
+        let restarted = server.identity.run_id != record.target;
+        let unfinished = !record.back && !self.journal.is_settled()?;
+        if !restarted || !unfinished || record.is_takeover() && self.has_arrived(target) {
             return Ok(());
         }
-        Err(Error::new(Code::HistoryLost, "was restarted in the middle of the handover and lacks the source's data")
+        let has_all = |source: &Replication| {
+            share_history(&target.replication, source) && target.replication.offset >= source.offset
+        };
+        if record.is_takeover() && source.is_some_and(has_all) {
+            return Ok(());
+        }
+        Err(Error::new(Code::HistoryLost, "was restarted in the middle of the handover and may lack the source's data")
             .at(server)
             .remedy("run rollback: the source serves again; then replicate anew")
             .state(State::Interrupted))
@@ -254,11 +249,29 @@ impl Pair {
             .remedy("make it a master again with REPLICAOF NO ONE, or give another target")
     }
 
-    /// The source, if a handover has demoted it.
-    pub async fn demoted_source(&self) -> Result<Option<(&Server, &Handover)>> {
-        let (Ok(source), Some(record)) = (&self.source, &self.handover) else { return Ok(None) };
-        let demoted = !record.back && source.replication().await?.role == Role::Replica;
-        Ok(demoted.then_some((source, record)))
+    /// The server that the last handover has demoted, if it still is a replica.
+    pub async fn demoted(&self) -> Result<Option<(&Server, &Handover)>> {
+        let Some(record) = &self.handover else { return Ok(None) };
+        let Ok(server) = self.side(record.demoted()) else { return Ok(None) };
+        let replica = server.replication().await?.role == Role::Replica;
+        Ok(replica.then_some((server, record)))
+    }
+
+    /// What is wrong where a server was demoted and nothing listens where the one to be promoted was.
+    async fn orphan(&self) -> Result<Option<Error>> {
+        let Some(record) = &self.handover else { return Ok(None) };
+        let gone = |side: Side| self.side(side).is_err_and(|error| error.code == Code::Unreachable);
+        let promoted = record.demoted().other();
+        // A retired source is meant to be gone.
+        if !gone(promoted) || self.journal.is_settled()? {
+            return Ok(None);
+        }
+        let Some((demoted, _)) = self.demoted().await? else { return Ok(None) };
+        let back = if record.back { "switchover" } else { "rollback" };
+        let found = format!("is demoted and the {} is gone: nobody serves", promoted.as_str());
+        let remedy =
+            format!("run {back}: this one serves again; or start the other one with its data and run this again");
+        Ok(Some(Error::new(Code::HalfDone, found).at(demoted).remedy(remedy).state(State::Interrupted)))
     }
 
     /// Notes that a handover is about to begin; it is on disk when this returns.

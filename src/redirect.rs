@@ -7,7 +7,7 @@
 
 use crate::{
     journal::{Handover, Ports},
-    server::Command,
+    server::{Command, Side},
 };
 
 /// What the demoted server does in its transaction.
@@ -35,8 +35,13 @@ fn moves(now: Ports, then: Ports) -> Vec<Command> {
 }
 
 impl Handover {
+    /// The side that is demoted.
+    pub fn demoted(&self) -> Side {
+        if self.back { Side::Target } else { Side::Source }
+    }
+
     /// The ports that the demoted server has before: the public ones if they are taken over, else its own.
-    fn public_of_demoted(&self) -> Ports {
+    pub fn public_of_demoted(&self) -> Ports {
         if self.is_takeover() { self.public } else { self.aside }
     }
 

@@ -20,11 +20,7 @@ pub async fn rollback(call: &Call, options: &switchover::Options) -> Result<Swit
     let mut pair = call.begin("rollback").await?;
     let look = match pair.look().await {
         Ok(look) => look,
-        // The source is demoted, and the target is gone or lacks its data.
-        Err(error) if [Code::HalfDone, Code::HistoryLost].contains(&error.code) => {
-            return bring_back(call, &pair, error).await;
-        }
-        Err(error) => return Err(error),
+        Err(error) => return bring_back(call, &pair, Side::Source, error).await,
     };
     if look.stage == Stage::Retired {
         return Err(Error::new(Code::NotWarm, "the source is gone, so there is no way back")
@@ -41,31 +37,35 @@ pub async fn rollback(call: &Call, options: &switchover::Options) -> Result<Swit
     switchover::hand_over(call, &mut pair, &look, Side::Source, options).await
 }
 
-/// Makes a demoted source the master again whose target is gone or can't serve. `found` is what is wrong; it is returned
-/// where there is no such source.
-async fn bring_back(call: &Call, pair: &Pair, found: Error) -> Result<Switchover> {
-    let Some((source, record)) = pair.demoted_source().await? else { return Err(found) };
+/// Makes a demoted server the master again whose successor is gone or lacks its data. `found` is what is wrong; it is
+/// returned where it is something else, or the demoted one is not on side `to`.
+pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error) -> Result<Switchover> {
+    let half_way = [Code::HalfDone, Code::HistoryLost].contains(&found.code);
+    let (demoted, record) = match pair.demoted().await? {
+        Some((demoted, record)) if half_way && record.demoted() == to => (demoted, record),
+        _ => return Err(found),
+    };
     let before = pair.facts().await;
     let _lock = if call.run.dry { None } else { Some(pair.journal.lock()?) };
-    if source.replication().await?.replid != record.replid {
+    if demoted.replication().await?.replid != record.replid {
         return Err(Error::new(
             Code::NotWarm,
-            "has followed the target, which is gone: what it missed since would be lost",
+            "has followed its successor, which is gone: what it missed since would be lost",
         )
-        .at(source)
-        .remedy("start the target again; or, if that is lost, send the source REPLICAOF NO ONE and CONFIG SET port"));
+        .at(demoted)
+        .remedy("start that one again; or, if it is lost, send this one REPLICAOF NO ONE and CONFIG SET port"));
     }
     let mut commands = vec![Command::new(["MULTI"]), Command::replicaof_no_one()];
     commands.extend(redirect::come_back(record));
     commands.push(Command::new(["EXEC"]));
-    source.change_all(&commands).await?;
-    call.run.warn("if the target was promoted and served before it died, what it took then is not in the source");
-    let serving = switchover::at(source, record.public);
+    demoted.change_all(&commands).await?;
+    call.run.warn("if the other one was promoted and served before it died, what it took then is not in this one");
+    let serving = switchover::at(demoted, record.public_of_demoted());
     if !call.run.dry {
         pair.journal.append(&Record::Undone)?;
-        source.restore(&pair.journal, None).await?;
-        confirm_role(source, Role::Master).await?;
-        Server::connect(&call.run, Side::Source, &serving).await?;
+        demoted.restore(&pair.journal, None).await?;
+        confirm_role(demoted, Role::Master).await?;
+        Server::connect(&call.run, to, &serving).await?;
     }
     let after = Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?.facts().await;
     Ok(finish!(

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Call, Login, preflight, replication_login, route};
+use super::{Call, Login, preflight, replication_login, rollback::bring_back, route};
 use crate::{
     decide::{
         findings::{self, Redirect},
         handover::{End, Limits, Machine, Why},
-        stage::Stage,
+        stage::{Stage, share_history},
     },
     error::{Code, Error, Result, State},
     facts::{finish, step_result},
@@ -75,7 +75,10 @@ step_result! {
 /// Makes the target the master.
 pub async fn switchover(call: &Call, options: &Options) -> Result<Switchover> {
     let mut pair = call.begin("switchover").await?;
-    let look = pair.look().await?;
+    let look = match pair.look().await {
+        Ok(look) => look,
+        Err(error) => return bring_back(call, &pair, Side::Target, error).await,
+    };
     if look.stage == Stage::Apart && !call.run.dry {
         return Err(Error::new(Code::NotReplicating, "does not replicate from the source")
             .at(pair.target()?)
@@ -241,8 +244,17 @@ async fn resume(pair: &mut Pair, handover: &Handover, to: Side, options: &Option
         return Ok(Done { attempted: true, ..Done::default() });
     }
     let full_syncs = promoted.info("stats").await?.number("sync_full").unwrap_or_default();
-    let offset = demoted.replication().await?.offset;
-    let machine = if forward { Machine::resume(cut.limits, offset) } else { Machine::take_back(cut.limits) };
+    let left = demoted.replication().await?;
+    if forward && !share_history(&promoted.replication().await?, &left) {
+        return Err(Error::new(Code::HistoryLost, "was restarted in the middle of the handover and lacks the data")
+            .at(&promoted)
+            .remedy(format!(
+                "make {demoted} serve again: run {}",
+                if handover.back { "switchover" } else { "rollback" }
+            ))
+            .state(State::Interrupted));
+    }
+    let machine = if forward { Machine::resume(cut.limits, left.offset) } else { Machine::take_back(cut.limits) };
     let attempt = cut.run(&pair.run, machine).await;
     demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
     let mut done = Done { attempted: true, attempts: 1, phases: attempt.phases, ..Done::default() };
@@ -462,6 +474,11 @@ async fn settle(pair: &Pair, target: &Seen, to: Side, options: &Options) -> Resu
     if !pair.journal.is_settled()? && !pair.run.dry {
         if options.rewrite {
             rewrite(promoted).await?;
+            if let Ok(demoted) = pair.side(to.other())
+                && !demoted.identity.config_file.is_empty()
+            {
+                rewrite(demoted).await?;
+            }
         }
         pair.journal.append(&Record::Settled)?;
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis_baton as rb
@@ -24,34 +24,39 @@ def pair(server: ServerFactory, journal_dir: Path) -> Pair:
     return Pair(server("redis-7.0"), server("redis-8.0"), journal_dir)
 
 
+def note(pair: Pair, **record: Any) -> None:
+    """Write a line into the journal, as a controller does that dies right after it."""
+    name = f"127.0.0.1_{pair.source.port}--127.0.0.1_{pair.target.port}.jsonl"
+    with (pair.journal_dir / name).open("a") as file:
+        file.write(json.dumps({"at": 0.0, **record}) + "\n")
+
+
+def note_handover(pair: Pair, *, back: bool, public: int, aside: int, before: int) -> None:
+    """Write the line that a handover begins with."""
+    source, target = pair.source, pair.target
+    demoted = target if back else source
+    ports = {"public": public, "aside": aside, "from": before}
+    note(
+        pair,
+        record="handover",
+        source=source.info("server")["run_id"],
+        target=target.info("server")["run_id"],
+        back=back,
+        source_config=str(source.config_file),
+        target_config=str(target.config_file),
+        replid=demoted.info("replication")["master_replid"],
+        **{name: {"plain": port, "tls": 0} for name, port in ports.items()},
+    )
+
+
 def demote(pair: Pair, *, journal: bool = True, wait: bool = True) -> int:
     """Do what a controller has done that dies right after the demotion; return the aside port."""
     source, target = pair.source, pair.target
     aside = target.port + 1
-    record = {
-        "at": 0.0,
-        "record": "handover",
-        "source": source.info("server")["run_id"],
-        "target": target.info("server")["run_id"],
-        "back": False,
-        "source_config": str(source.config_file),
-        "target_config": str(target.config_file),
-        "replid": source.info("replication")["master_replid"],
-        "public": {"plain": source.port, "tls": 0},
-        "aside": {"plain": aside, "tls": 0},
-        "from": {"plain": target.port, "tls": 0},
-    }
-    raised = {
-        "at": 0.0,
-        "record": "raised",
-        "run_id": record["source"],
-        "parameter": "repl-ping-replica-period",
-        "original": "10",
-    }
     if journal:
-        name = f"127.0.0.1_{source.port}--127.0.0.1_{target.port}.jsonl"
-        with (pair.journal_dir / name).open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in (raised, record))
+        run_id, parameter = source.info("server")["run_id"], "repl-ping-replica-period"
+        note(pair, record="raised", run_id=run_id, parameter=parameter, original="10")
+        note_handover(pair, back=False, public=source.port, aside=aside, before=target.port)
     source.call("CONFIG", "SET", "repl-ping-replica-period", 86400)
     offset = source.info("replication")["master_repl_offset"]
     if wait:
@@ -164,7 +169,7 @@ def test_a_rollback_brings_the_source_back_when_the_target_died(pair: Pair) -> N
     pair.target.kill()
     done = rb.rollback(**pair.given)
     assert done.serving == f"127.0.0.1:{pair.source.port}"
-    assert "the target was promoted" in done.warnings[0]
+    assert "was promoted and served" in done.warnings[0]
     assert (pair.source.role, pair.source.current_port) == ("master", pair.source.port)
     assert pair.source.client().dbsize() == 100
     assert ping_period(pair) == "10"
@@ -234,3 +239,54 @@ def test_a_source_that_dies_between_the_transactions_is_not_guessed_about(pair: 
     assert pair.target.role == "slave"
     assert rb.promote(**pair.given, force=True).promoted is True
     assert pair.target.role == "master"
+
+
+def test_a_target_that_comes_back_with_an_older_file_never_serves(pair: Pair) -> None:
+    """Its file even names the source's history: the offset tells that it lacks what came later."""
+    pair.follow(100)
+    pair.target.call("SAVE")
+    put(pair.source, 600)
+    demote(pair)
+    pair.target.kill()
+    pair.target.start()
+    assert pair.target.client().dbsize() == 100
+    with pytest.raises(rb.Refused) as failure:
+        rb.switchover(**pair.given)
+    assert failure.value.reason == "history_lost"
+    rb.rollback(**pair.given)
+    assert (pair.source.role, pair.source.client().dbsize()) == ("master", 600)
+
+
+def test_a_rollback_that_lost_the_source_gives_the_service_back_to_the_target(pair: Pair) -> None:
+    pair.switch(300)
+    with pytest.raises(rb.BatonError) as failure:
+        kill_between(pair)
+    assert (failure.value.reason, failure.value.state) == ("half_done", "interrupted")
+    assert "run switchover" in failure.value.remedy
+    rb.switchover(**pair.given)
+    assert (pair.target.role, pair.target.current_port) == ("master", pair.source.port)
+    assert pair.target.client().dbsize() == 300
+
+
+def kill_between(pair: Pair) -> None:
+    """Do a rollback's demotion, let the source die, and run the rollback again."""
+    source, target = pair.source, pair.target
+    aside = source.current_port
+    note_handover(pair, back=True, public=source.port, aside=target.port, before=aside)
+    with target.client() as client, client.pipeline(transaction=True) as transaction:
+        transaction.execute_command("CONFIG", "SET", "port", target.port)
+        transaction.execute_command("REPLICAOF", "127.0.0.1", source.port)
+        transaction.execute()
+    source.kill()
+    rb.rollback(**pair.given)
+
+
+def test_without_a_takeover_a_dead_target_gives_the_service_back(pair: Pair) -> None:
+    pair.follow(100)
+    source, target = pair.source, pair.target
+    note_handover(pair, back=False, public=target.port, aside=source.port, before=target.port)
+    source.call("REPLICAOF", "127.0.0.1", target.port)
+    target.kill()
+    done = rb.rollback(**pair.given)
+    assert done.serving == f"127.0.0.1:{source.port}"
+    assert (source.role, source.client().dbsize()) == ("master", 100)
