@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import redis_baton as rb
@@ -24,7 +24,7 @@ def pair(server: ServerFactory, journal_dir: Path) -> Pair:
     return Pair(server("redis-7.0"), server("redis-8.0"), journal_dir)
 
 
-def note(pair: Pair, **record: Any) -> None:
+def note(pair: Pair, **record: object) -> None:
     """Write a line into the journal, as a controller does that dies right after it."""
     name = f"127.0.0.1_{pair.source.port}--127.0.0.1_{pair.target.port}.jsonl"
     with (pair.journal_dir / name).open("a") as file:
