@@ -1,7 +1,9 @@
 //! The steps, one file each. Every step looks (reads the servers), decides, acts, and confirms by reading back; so
 //! each can be run again at any time, and a dry run is its first two parts.
 
+mod bring_back;
 pub mod clients;
+mod hand_over;
 pub mod preflight;
 pub mod promote;
 pub mod replicate;

@@ -76,7 +76,7 @@ async fn restore(pair: &Pair, target: &Server, options: &Options) -> Result<bool
     let raised = !pair.journal.raised(&target.identity.run_id)?.is_empty();
     target.restore(&pair.journal, None).await?;
     if raised && options.rewrite && !target.identity.config_file.is_empty() {
-        super::switchover::rewrite(target).await?;
+        super::hand_over::rewrite(target).await?;
     }
     Ok(raised)
 }

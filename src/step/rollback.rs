@@ -1,22 +1,19 @@
 //! `rollback`: the source serves again. The same handover backwards, for as long as the old one is warm.
 
 use super::{
-    Call, confirm_role,
-    switchover::{self, Switchover},
+    Call,
+    bring_back::bring_back,
+    hand_over::{Options, Switchover, hand_over},
 };
 use crate::{
     decide::stage::Stage,
     error::{Code, Error, Result},
-    facts::finish,
-    journal::Record,
-    pair::Pair,
-    redirect,
-    server::{Command, Server, Side, info::Role},
+    server::Side,
 };
 
 /// Makes the source the master again. Where it is still the master, nothing is done; where a handover stopped half-way,
 /// it is taken back, also when the target has died meanwhile.
-pub async fn rollback(call: &Call, options: &switchover::Options) -> Result<Switchover> {
+pub async fn rollback(call: &Call, options: &Options) -> Result<Switchover> {
     let mut pair = call.begin("rollback").await?;
     let look = match pair.look().await {
         Ok(look) => look,
@@ -34,53 +31,5 @@ pub async fn rollback(call: &Call, options: &switchover::Options) -> Result<Swit
         .at(pair.source()?)
         .remedy("look at both logs"));
     }
-    switchover::hand_over(call, &mut pair, &look, Side::Source, options).await
-}
-
-/// Makes a demoted server the master again whose successor is gone or lacks its data. `found` is what is wrong; it is
-/// returned where it is something else, or the demoted one is not on side `to`.
-pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error) -> Result<Switchover> {
-    let half_way = [Code::HalfDone, Code::HistoryLost].contains(&found.code);
-    let (demoted, record) = match pair.demoted().await? {
-        Some((demoted, record)) if half_way && record.demoted() == to => (demoted, record),
-        _ => return Err(found),
-    };
-    let before = pair.facts().await;
-    let _lock = if call.run.dry { None } else { Some(pair.journal.lock()?) };
-    if demoted.replication().await?.replid != record.replid {
-        return Err(Error::new(
-            Code::NotWarm,
-            "has followed its successor, which is gone: what it missed since would be lost",
-        )
-        .at(demoted)
-        .remedy("start that one again; or, if it is lost, send this one REPLICAOF NO ONE and CONFIG SET port"));
-    }
-    let mut commands = vec![Command::new(["MULTI"]), Command::replicaof_no_one()];
-    commands.extend(redirect::come_back(record));
-    commands.push(Command::new(["EXEC"]));
-    demoted.change_all(&commands).await?;
-    call.run.warn("if the other one was promoted and served before it died, what it took then is not in this one");
-    let serving = switchover::at(demoted, record.public_of_demoted());
-    if !call.run.dry {
-        pair.journal.append(&Record::Undone)?;
-        demoted.restore(&pair.journal, None).await?;
-        confirm_role(demoted, Role::Master).await?;
-        Server::connect(&call.run, to, &serving).await?;
-    }
-    let after = Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?.facts().await;
-    Ok(finish!(
-        call.run,
-        before,
-        after,
-        Switchover {
-            serving: serving.to_string(),
-            parked: None,
-            warm: false,
-            phases: Vec::new(),
-            write_gap_ms: 0.0,
-            protocol_ms: 0.0,
-            drain_ms: 0.0,
-            attempts: 0,
-        }
-    ))
+    hand_over(call, &mut pair, &look, Side::Source, options).await
 }
