@@ -29,7 +29,7 @@ def checked(step: Callable[P, R]) -> Callable[P, R]:
             here = error.__traceback__
             if here is not None and here.tb_next is not None:
                 raise  # raised by the caller's own callback
-            # Which argument it is about is in a note from Python 3.11 on, and before that in the text.
+            # Which argument it is about is in a note: before Python 3.11 there are none.
             notes = " ".join(getattr(error, "__notes__", []))
             name = notes.partition("'")[2].partition("'")[0] or step.__name__
             raise wrong(f"{name}: {error}") from None
