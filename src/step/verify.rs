@@ -281,13 +281,7 @@ async fn sample(
         let select = Command::new(["SELECT", &database.to_string()]);
         on_master.read(&select).await?;
         on_replica.read(&select).await?;
-        let random = Command::new(["RANDOMKEY"]);
-        let mut keys = BTreeSet::new();
-        for reply in on_master.pipeline(&vec![random.clone(); each]).await? {
-            if let Value::BulkString(key) = reply.map_err(|said| on_master.refused(&random, &said))? {
-                keys.insert(key);
-            }
-        }
+        let keys = random_keys(&on_master, each).await?;
         for key in keys {
             match same(pair, &on_master, &on_replica, &key).await? {
                 Some(true) => seen.sampled += 1,
@@ -300,6 +294,24 @@ async fn sample(
         }
     }
     Ok(())
+}
+
+/// Random keys of the selected database, each once: as many as wished, or fewer where it hardly has more.
+async fn random_keys(server: &Server, wished: usize) -> Result<BTreeSet<Vec<u8>>> {
+    let random = Command::new(["RANDOMKEY"]);
+    let mut keys = BTreeSet::new();
+    for _ in 0..4 {
+        let missing = wished - keys.len();
+        if missing == 0 {
+            break;
+        }
+        for reply in server.pipeline(&vec![random.clone(); missing]).await? {
+            if let Value::BulkString(key) = reply.map_err(|said| server.refused(&random, &said))? {
+                keys.insert(key);
+            }
+        }
+    }
+    Ok(keys)
 }
 
 /// Whether a key is the same on both; none if it does not rest for long enough to tell, or if the replica does not catch
