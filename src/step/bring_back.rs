@@ -5,7 +5,7 @@ use super::{
     hand_over::{Switchover, at},
 };
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, Error, Result, State},
     facts::finish,
     journal::Record,
     pair::Pair,
@@ -31,17 +31,18 @@ pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error)
         .at(demoted)
         .remedy("start that one again; or, if it is lost, send this one REPLICAOF NO ONE and CONFIG SET port"));
     }
-    let mut commands = vec![Command::new(["MULTI"]), Command::replicaof_no_one()];
-    commands.extend(redirect::come_back(record));
-    commands.push(Command::new(["EXEC"]));
-    demoted.change_all(&commands).await?;
+    // The port first: where that is taken, it stays a replica, and a rerun begins here again.
+    for command in redirect::come_back(record) {
+        demoted.change(&command).await.map_err(|error| error.state(State::Interrupted))?;
+    }
+    demoted.change(&Command::replicaof_no_one()).await.map_err(|error| error.state(State::Interrupted))?;
     call.run.warn("if the other one was promoted and served before it died, what it took then is not in this one");
     let serving = at(demoted, record.public_of_demoted());
     if !call.run.dry {
-        pair.journal.append(&Record::Undone)?;
-        demoted.restore(&pair.journal, None).await?;
         confirm_role(demoted, Role::Master).await?;
         Server::connect(&call.run, to, &serving).await?;
+        pair.journal.append(&Record::Undone)?;
+        demoted.restore(&pair.journal, None).await?;
     }
     let after = Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?.facts().await;
     Ok(finish!(

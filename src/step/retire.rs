@@ -61,8 +61,9 @@ pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
     }
     let save = !durable(target, &look.target.info).await?;
     let command = Command::new(["SHUTDOWN", if save { "SAVE" } else { "NOSAVE" }]);
-    call.run.action(format!("{source}: {command}"));
-    if !call.run.dry {
+    if call.run.dry {
+        call.run.action(format!("{source}: {command}"));
+    } else {
         shut_down(&pair, source, &command, options.wait_timeout).await?;
         pair.journal.append(&Record::Retired { run_id: source.identity.run_id.clone() })?;
         restore(&pair, target, options).await?;
@@ -114,6 +115,7 @@ async fn shut_down(pair: &Pair, source: &Server, command: &Command, timeout: Dur
     if let Ok(Ok(Err(said))) = tokio::time::timeout(timeout, source.ask(command)).await {
         return Err(source.refused(command, &said));
     }
+    pair.run.action(format!("{source}: {command}"));
     loop {
         match source.reconnect().await {
             Err(error) if error.code == Code::Unreachable => return Ok(()),
