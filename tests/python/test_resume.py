@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -290,3 +291,19 @@ def test_without_a_takeover_a_dead_target_gives_the_service_back(pair: Pair) -> 
     done = rb.rollback(**pair.given)
     assert done.serving == f"127.0.0.1:{source.port}"
     assert (source.role, source.client().dbsize()) == ("master", 100)
+
+
+def test_a_rollback_that_can_not_have_the_port_can_be_run_again(pair: Pair) -> None:
+    pair.follow(100)
+    demote(pair)
+    pair.target.kill()
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", pair.source.port))
+        other.listen()
+        with pytest.raises(rb.BatonError) as failure:
+            rb.rollback(**pair.given)
+        assert failure.value.state != "undone"
+        assert pair.source.role == "slave"
+    rb.rollback(**pair.given)
+    assert (pair.source.role, pair.source.current_port) == ("master", pair.source.port)
