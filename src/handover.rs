@@ -95,9 +95,9 @@ impl Cut<'_> {
             Next::Pause => Seen::Position(position(self.demoted, &[self.pause()]).await),
             Next::Poll => Seen::Position(position(self.promoted, &[]).await),
             Next::Release => {
-                let _ = tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await;
-                Seen::Released
+                Seen::Released(matches!(tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await, Ok(Ok(_))))
             }
+            Next::ShutDown => Seen::ShutDown(Outcome::Lost),
             Next::Demote => Seen::Role(transaction(self.demoted, &self.demotion()).await),
             Next::Promote => match transaction(self.promoted, &self.promotion()).await {
                 // Without the old connection the transaction is sent again over a new one.
@@ -115,7 +115,7 @@ impl Cut<'_> {
             }
             Next::AskSource => Seen::Role(self.over_new_connection(self.demoted, &[]).await),
             Next::AskTarget => Seen::Role(self.over_new_connection(self.promoted, &[]).await),
-            Next::Stop(_) => Seen::Released,
+            Next::Stop(_) => Seen::Released(true),
         }
     }
 
@@ -191,6 +191,13 @@ impl Cut<'_> {
         let (state, why) = match end {
             End::Unchanged(why) | End::Undone(why) => (State::Undone, why),
             End::HalfDone(why) => (State::Interrupted, why),
+            End::SourceGone { missing } => {
+                let found = format!("has died, and {missing} bytes of its replication stream are not in the other one");
+                return Error::new(Code::ConnectionLost, found)
+                    .at(self.demoted)
+                    .remedy("start it again with its data, and run this again; nothing was promoted")
+                    .state(State::Interrupted);
+            }
             End::Switched => return Error::new(Code::NotConfirmed, "the handover ended").state(State::Interrupted),
         };
         let (code, server, found, remedy) = match why {
@@ -251,6 +258,7 @@ fn phase_name(next: &Next) -> &'static str {
         Next::Poll => "drain",
         Next::Release => "release",
         Next::Demote | Next::AskSource => "demote",
+        Next::ShutDown => "shut_down",
         Next::Promote | Next::AskTarget => "promote",
         Next::Undo => "undo",
         Next::Stop(_) => "stop",
@@ -258,7 +266,7 @@ fn phase_name(next: &Next) -> &'static str {
 }
 
 fn phase_static(name: &str) -> &'static str {
-    ["pause", "drain", "release", "demote", "promote", "undo", "confirm"]
+    ["pause", "drain", "release", "demote", "shut_down", "promote", "undo", "confirm"]
         .into_iter()
         .find(|n| *n == name)
         .unwrap_or("stop")

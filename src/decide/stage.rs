@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The stages of an upgrade, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Two servers that have nothing to do with each other; the source serves.

@@ -32,7 +32,7 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CLIENT_NAME: &str = "redis-baton";
 
 /// Which of the two processes of an upgrade is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
     /// The live master to be replaced.

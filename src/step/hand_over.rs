@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use super::{Call, Login, preflight, replication_login, route};
 use crate::{
     decide::{
+        course::{Course, Refusal, Standing, course},
         findings::{self, Redirect},
-        handover::{End, Limits, Machine, Why},
+        handover::{End, Limits, Machine, Way, Why},
         stage::{Stage, share_history},
     },
     error::{Code, Error, Result, State},
@@ -84,20 +85,18 @@ pub(super) async fn hand_over(
     let before = pair.facts().await;
     let stage = look.stage;
     let _lock = if call.run.dry { None } else { Some(pair.journal.lock()?) };
-    let mut done = Done::default();
-    let predicted = call.run.dry && stage == Stage::Apart && to == Side::Target;
-    match (stage.serves(), pair.handover.clone()) {
-        (Some(side), _) if side == to && !predicted => settle(pair, &look.target, to, options).await?,
-        // A rollback would leave two masters: finish the handover first.
-        (Some(Side::Target), Some(_)) if !pair.has_arrived(&look.target) => return Err(not_arrived(pair)?),
-        (None, Some(handover)) => done = resume(pair, &handover, to, options).await?,
-        (None, None) => {
-            return Err(Error::new(Code::HalfDone, "both servers are replicas, and the journal of the handover is not here")
-                .remedy("run again where the handover was begun, or make the one that is to serve a master with REPLICAOF NO ONE")
-                .state(State::Interrupted));
+    let done = match course(to, &standing(pair, look)) {
+        Course::Cut => cut(pair, to, options).await?,
+        // In a dry run of the whole procedure the steps before this one have not been done either.
+        Course::Refuse(Refusal::NotReplicating) if call.run.dry => cut(pair, to, options).await?,
+        Course::GoOn => resume(pair, true, options).await?,
+        Course::TakeBack => resume(pair, false, options).await?,
+        Course::Settle => {
+            settle(pair, &look.target, to, options).await?;
+            Done::default()
         }
-        _ => done = cut(pair, to, options).await?,
-    }
+        Course::Refuse(refusal) => return Err(refused(pair, to, refusal)?),
+    };
     // Addresses may have changed: find both again.
     let moved = match call.run.dry {
         true => None,
@@ -124,6 +123,46 @@ pub(super) async fn hand_over(
             attempts: done.attempts,
         }
     ))
+}
+
+fn standing(pair: &Pair, look: &Look) -> Standing {
+    let histories = look.source.as_ref().map(|source| share_history(&source.replication, &look.target.replication));
+    Standing {
+        stage: look.stage,
+        demotes: pair.handover.as_ref().map(Handover::demoted),
+        arrived: pair.has_arrived(&look.target),
+        continues: histories.unwrap_or(true),
+    }
+}
+
+fn refused(pair: &Pair, to: Side, refusal: Refusal) -> Result<Error> {
+    Ok(match refusal {
+        Refusal::NotReplicating => Error::new(Code::NotReplicating, "does not replicate from the source")
+            .at(pair.target()?)
+            .remedy("run replicate and wait_synced first"),
+        Refusal::SourceRetired => Error::new(Code::NotWarm, "the source is gone, so there is no way back")
+            .remedy("upgrade to an instance of the old version only if that can read the data"),
+        Refusal::NotArrived => Error::new(Code::HalfDone, "is the master, but does not listen at the public port yet")
+            .at(pair.target()?)
+            .remedy("run switchover to finish, then go on")
+            .state(State::Interrupted),
+        Refusal::NoRecord => Error::new(
+            Code::HalfDone,
+            "both servers are replicas, and the journal of the handover is not here",
+        )
+        .remedy(
+            "run again where the handover was begun, or make the one that is to serve a master with REPLICAOF NO ONE",
+        )
+        .state(State::Interrupted),
+        Refusal::HistoryLost => {
+            let other = pair.side(to.other())?;
+            let back = if to == Side::Source { "switchover" } else { "rollback" };
+            Error::new(Code::HistoryLost, "was restarted in the middle of the handover and lacks the data")
+                .at(pair.side(to)?)
+                .remedy(format!("make {other} serve again: run {back}"))
+                .state(State::Interrupted)
+        }
+    })
 }
 
 /// What the cut has done.
@@ -217,11 +256,10 @@ async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Error {
     }
 }
 
-/// Goes on where a handover stopped between its transactions: forward if its target is the one wished, else back.
-async fn resume(pair: &mut Pair, handover: &Handover, to: Side, options: &Options) -> Result<Done> {
-    let forward = handover.back == (to == Side::Source);
-    let promoted = if handover.back { Side::Source } else { Side::Target };
-    let (demoted, promoted) = (pair.side(promoted.other())?.clone(), pair.side(promoted)?.clone());
+/// Goes on where a handover stopped between its transactions: forward, or back.
+async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Done> {
+    let Some(handover) = &pair.handover.clone() else { return Ok(Done::default()) };
+    let (demoted, promoted) = (pair.side(handover.demoted())?.clone(), pair.side(handover.demoted().other())?.clone());
     let route = route(&promoted, handover.public)?;
     let serving = (route.host.as_str(), route.port);
     let cut = Cut { demoted: &demoted, promoted: &promoted, handover, serving, limits: limits(options) };
@@ -231,16 +269,8 @@ async fn resume(pair: &mut Pair, handover: &Handover, to: Side, options: &Option
     }
     let full_syncs = promoted.info("stats").await?.number("sync_full").unwrap_or_default();
     let left = demoted.replication().await?;
-    if forward && !share_history(&promoted.replication().await?, &left) {
-        return Err(Error::new(Code::HistoryLost, "was restarted in the middle of the handover and lacks the data")
-            .at(&promoted)
-            .remedy(format!(
-                "make {demoted} serve again: run {}",
-                if handover.back { "switchover" } else { "rollback" }
-            ))
-            .state(State::Interrupted));
-    }
-    let machine = if forward { Machine::resume(cut.limits, left.offset) } else { Machine::take_back(cut.limits) };
+    let machine =
+        if forward { Machine::resume(cut.limits, way(handover), left.offset) } else { Machine::take_back(cut.limits) };
     let attempt = cut.run(&pair.run, machine).await;
     demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
     let mut done = Done { attempted: true, attempts: 1, phases: attempt.phases, ..Done::default() };
@@ -309,6 +339,11 @@ async fn prepare(pair: &Pair, demoted: &Server, promoted: &Server, tls: bool, op
     demoted.raise(journal, "repl-ping-replica-period", NO_PINGS).await
 }
 
+/// Whether the demoted server can leave its port.
+fn way(_handover: &Handover) -> Way {
+    Way::Reversible
+}
+
 fn limits(options: &Options) -> Limits {
     Limits { pause: options.pause_budget, drain: options.pause_budget / 2, patience: Duration::from_secs(2) }
 }
@@ -319,7 +354,7 @@ async fn attempts(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<Done>
     loop {
         done.attempts += 1;
         good_moment(pair, cut, options).await?;
-        let Attempt { end, phases } = cut.run(&pair.run, Machine::new(cut.limits)).await;
+        let Attempt { end, phases } = cut.run(&pair.run, Machine::new(cut.limits, way(cut.handover))).await;
         done.longest_gap_us = done.longest_gap_us.max(time_in(&phases, &WRITES_WAIT));
         done.phases = phases;
         match end {
@@ -469,12 +504,4 @@ async fn settle(pair: &Pair, target: &Seen, to: Side, options: &Options) -> Resu
         pair.journal.append(&Record::Settled)?;
     }
     Ok(())
-}
-
-/// The target is a master, but not yet where clients arrive.
-fn not_arrived(pair: &Pair) -> Result<Error> {
-    Ok(Error::new(Code::HalfDone, "is the master, but does not listen at the public port yet")
-        .at(pair.target()?)
-        .remedy("run switchover to finish, then go on")
-        .state(State::Interrupted))
 }

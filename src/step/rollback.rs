@@ -19,10 +19,6 @@ pub async fn rollback(call: &Call, options: &Options) -> Result<Switchover> {
         Ok(look) => look,
         Err(error) => return bring_back(call, &pair, Side::Source, error).await,
     };
-    if look.stage == Stage::Retired {
-        return Err(Error::new(Code::NotWarm, "the source is gone, so there is no way back")
-            .remedy("upgrade to an instance of the old version only if that can read the data"));
-    }
     if look.stage == Stage::Switched && pair.has_arrived(&look.target) && !look.source()?.replication.link_up {
         return Err(Error::new(
             Code::NotWarm,
