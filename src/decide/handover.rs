@@ -198,7 +198,8 @@ impl Machine {
 
     /// Where the source was demoted, once it was.
     pub fn demoted_at(&self) -> Option<u64> {
-        self.demoted.then_some(self.source.offset)
+        // One that is only taken back does not know.
+        (self.demoted && self.source.offset > 0).then_some(self.source.offset)
     }
 
     /// What to do next.
