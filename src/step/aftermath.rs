@@ -26,7 +26,7 @@ const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];
 /// After the cut: everybody follows, and the new one's configuration is saved. Returns whether the old one is warm.
 pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], options: &Options) -> Result<bool> {
     pair.handover = Some(cut.handover.clone());
-    let gone = cut.handover.ends_demoted();
+    let gone = cut.handover.fenced;
     bring_along(pair, others, cut.promoted, cut.handover.public).await?;
     let kept = if gone { Ok(false) } else { keep(pair, cut, options).await };
     let warm = match kept {
