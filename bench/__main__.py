@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PARTS = ("switchover", "tasks")
-WIDTH = 132
+WIDTH = 160
 
 console = Console(highlight=False, width=WIDTH)
 
@@ -49,7 +49,8 @@ def main() -> None:
         try:
             if "switchover" in parts:
                 jobs = switchover.plan(options.ways, options.rates, options.shapes, options.drain)
-                stage = Stage((options.old, options.new), options.keys, Path(scratch))
+                pair = (options.old, options.new)
+                stage = Stage(pair, options.keys, Path(scratch), options.around)
                 switchover.measure(stage, jobs, options.runs, results)
             if "tasks" in parts:
                 raw["tasks"], sections["tasks"] = _tasks(options, Path(scratch))
@@ -59,7 +60,7 @@ def main() -> None:
                 table.show(console)
             if options.json:
                 raw["setup"], raw["failed"] = results.setup, results.failed
-                raw["runs"] = [asdict(run) for run in results.runs]
+                raw["runs"] = [{**asdict(run), "gap_ms": run.gap_ms} for run in results.runs]
                 options.json.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
             if options.markdown:
                 write_markdown(options.markdown, sections)
@@ -147,6 +148,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--new", choices=NAMES, default="redis-8.0")
     parser.add_argument("--keys", type=int, default=500_000)
     parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument(
+        "--around", type=float, default=1.0, help="seconds of load before and after an upgrade"
+    )
     parser.add_argument(
         *("--rates", "--rate"),
         type=_rates,

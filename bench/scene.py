@@ -19,8 +19,8 @@ from tests.support.servers import OWN_BINARIES, Instance, find
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-# How long the load runs before and after the upgrade, in seconds.
-AROUND = 1.0
+# What `Scene.mark` ends.
+SYNC, CHECKS, HANDOVER = "sync", "checks", "handover"
 DAY_MS = 86_400_000
 # Of a shape with large values: how large, and how many a second.
 LARGE_BYTES = 1 << 20
@@ -58,11 +58,11 @@ class Scene:
     load: Load
     stack: ExitStack
     """Closed at the end of the run."""
-    sync_gap_ms: float = 0.0
+    gaps_ms: dict[str, float] = field(default_factory=dict)
 
-    def mark(self) -> None:
-        """Count the longest gap anew, as the handover's: the sync is done."""
-        self.sync_gap_ms = self.load.mark().longest_gap_ms
+    def mark(self, what: str = SYNC) -> None:
+        """Count the longest gap anew, and keep the one so far as that of what is done now."""
+        self.gaps_ms[what] = self.load.mark().longest_gap_ms
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,23 @@ class Run:
     seconds: float
     ended: Ended
     report: LoadReport
-    """Its longest gap is the handover's, from after the sync to the end."""
-    sync_gap_ms: float
+    """Its longest gap is that since the last mark."""
+    gaps_ms: dict[str, float]
+    """The longest gaps before, by what ended then."""
     large: LoadReport | None
     """What the writers of large values have seen."""
     crowd: dict[str, Group]
+
+    @property
+    def gap_ms(self) -> float:
+        """The longest time without an acknowledged write, from after the sync to the end."""
+        after = [gap for what, gap in self.gaps_ms.items() if what != SYNC]
+        return max([self.report.longest_gap_ms, *after])
+
+    @property
+    def handover_gap_ms(self) -> float:
+        """The same, while the handover went on; where a way can't tell, all of it."""
+        return self.gaps_ms.get(HANDOVER, self.gap_ms)
 
     @property
     def lost(self) -> int:
@@ -127,9 +139,9 @@ class Run:
 class Stage:
     """Makes scenes. The data is made once; each old server loads a copy of it."""
 
-    def __init__(self, pair: tuple[str, str], keys: int, scratch: Path) -> None:
-        """Prepare it."""
-        self.pair, self.keys, self.scratch = pair, keys, scratch
+    def __init__(self, pair: tuple[str, str], keys: int, scratch: Path, around: float) -> None:
+        """Prepare it; the load runs for `around` seconds before and after each upgrade."""
+        self.pair, self.keys, self.scratch, self.around = pair, keys, scratch, around
         self._seeds: dict[int, Path] = {}
         self._runs = 0
 
@@ -144,11 +156,11 @@ class Stage:
             crowd = None
             if shape.crowd:
                 crowd = stack.enter_context(Crowd(scene.front.port, shape.crowd))
-            time.sleep(AROUND)
+            time.sleep(self.around)
             began = time.monotonic()
             ended = way.run(scene)
             seconds = time.monotonic() - began
-            time.sleep(AROUND)
+            time.sleep(self.around)
             return Run(
                 part=part,
                 name=name or way.name,
@@ -157,7 +169,7 @@ class Stage:
                 ended=ended,
                 # First, as to look up large values takes the server's time.
                 report=scene.load.stop(),
-                sync_gap_ms=scene.sync_gap_ms,
+                gaps_ms=scene.gaps_ms,
                 large=large.stop() if large else None,
                 crowd=crowd.stop() if crowd else {},
             )

@@ -13,7 +13,7 @@ from redis_baton import BatonError
 from rich.console import Console
 
 from bench.playbook import PlaybookFailed
-from bench.scene import LARGE_RATE, PLAIN, Run, Shape, Stage, Way
+from bench.scene import LARGE_RATE, PLAIN, SYNC, Run, Shape, Stage, Way
 from bench.tables import Table, number, reach, spread
 from bench.ways import BATON, FAILOVER, WAYS, baton
 from tests.support.load import LoadError
@@ -133,7 +133,7 @@ def measure(stage: Stage, jobs: Sequence[Job], runs: int, results: Results) -> N
             results.runs.append(run)
             notes.print(
                 f"{what}: {run.ended.how}, {run.seconds:.1f} s, "
-                f"gap {number(run.report.longest_gap_ms)} ms, {run.lost} lost"
+                f"gap {number(run.gap_ms)} ms, {run.lost} lost"
             )
 
 
@@ -176,10 +176,12 @@ def _ways(results: Results, rate: int) -> Table:
     remarks = []
     ours, theirs = (results.of("ways", way.name, rate) for way in (BATON, FAILOVER))
     if ours and theirs:
-        ratio = statistics.median(_gaps(theirs)) / statistics.median(_gaps(ours))
+        gap = statistics.median(_gaps(theirs))
+        ratio = gap / statistics.median(_gaps(ours))
+        handover = gap / statistics.median(_handover_gaps(ours))
         remarks.append(
             f"The longest gap of {FAILOVER.title} is {ratio:,.0f} times that of {BATON.title} "
-            "(medians)."
+            f"(medians), and {handover:,.0f} times that in the step `switchover` alone."
         )
     return Table(
         f"Ways to replace a live server, {said(rate)}: {results.setup}", columns, rows, remarks
@@ -203,7 +205,8 @@ def _phases(results: Results) -> list[Table]:
     figures["attempts"] = lambda run: run.ended.attempts
     for step in dict.fromkeys(s for found in runs.values() for r in found for s in r.ended.steps):
         figures[f"step {step}, ms"] = functools.partial(_step, name=step)
-    figures["longest gap in the sync, ms"] = lambda run: run.sync_gap_ms
+    figures["longest gap in the switchover, ms"] = lambda run: run.handover_gap_ms
+    figures["longest gap in the sync, ms"] = lambda run: run.gaps_ms[SYNC]
     rows = [
         [name, *(spread([figure(run) for run in found]) for found in runs.values())]
         for name, figure in figures.items()
@@ -227,6 +230,7 @@ def _shapes(results: Results, rate: int) -> Table:
         rows.append(
             [
                 SHAPES[name].title,
+                spread(_handover_gaps(runs)),
                 spread(_gaps(runs)),
                 spread([_phase(run, PROTOCOL) / 1000 for run in runs]),
                 spread([_phase(run, ("drain",)) / 1000 for run in runs]),
@@ -238,8 +242,15 @@ def _shapes(results: Results, rate: int) -> Table:
             ]
         )
     columns = (
-        *("shape", "longest gap, ms", "without the drain, ms", "drain, ms", "lost writes"),
-        *("disconnects each", "those who wait", "error replies", "done"),
+        *("shape", "gap in the switchover, ms", "longest gap, ms", "without the drain, ms"),
+        *(
+            "drain, ms",
+            "lost writes",
+            "disconnects each",
+            "those who wait",
+            "error replies",
+            "done",
+        ),
     )
     title = f"{BATON.title} and shapes of data and clients, {said(rate)}: {results.setup}"
     return Table(title, columns, rows)
@@ -249,12 +260,14 @@ def _drain(results: Results, rate: int) -> Table:
     rows = []
     for name in results.names("drain", rate):
         runs = results.of("drain", name, rate)
-        gaps = _gaps(runs)
-        quarters = statistics.quantiles(gaps, n=4) if len(gaps) > 1 else gaps * 3
+        gaps = _handover_gaps(runs)
+        quarters = (
+            statistics.quantiles(gaps, n=4, method="inclusive") if len(gaps) > 1 else gaps * 3
+        )
         rows.append(
             [
                 name,
-                *(number(gap) for gap in (min(gaps), *quarters, max(gaps))),
+                " / ".join(map(number, (min(gaps), *quarters, max(gaps)))),
                 spread([run.ended.attempts for run in runs if run.ended.attempts]),
                 spread([run.ended.paused_us / 1000 for run in runs]),
                 spread([run.lost for run in runs]),
@@ -262,15 +275,19 @@ def _drain(results: Results, rate: int) -> Table:
             ]
         )
     columns = (
-        *("options", "longest gap, ms: least", "quarter", "median", "three quarters", "most"),
-        *("attempts", "writes waited in all, ms", "lost", "done"),
+        *("options", "gap in the switchover, ms: least / quartiles / most", "attempts"),
+        *("writes waited in all, ms", "lost", "done"),
     )
     title = f"{BATON.title} and options against a long drain, {said(rate)}: {results.setup}"
     return Table(title, columns, rows)
 
 
 def _gaps(runs: Iterable[Run]) -> list[float]:
-    return [run.report.longest_gap_ms for run in runs]
+    return [run.gap_ms for run in runs]
+
+
+def _handover_gaps(runs: Iterable[Run]) -> list[float]:
+    return [run.handover_gap_ms for run in runs]
 
 
 def _disconnects(runs: Iterable[Run]) -> str:

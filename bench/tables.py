@@ -30,7 +30,13 @@ class Table:
         """Print it."""
         table = RichTable(title=self.title, title_justify="left", title_style="", box=SIMPLE)
         for number, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if number else "left")
+            longest = max(map(len, column.split()))
+            table.add_column(
+                column,
+                justify="right" if number else "left",
+                no_wrap=not number,
+                min_width=longest,
+            )
         for row in self.rows:
             table.add_row(*row)
         console.print(table)

@@ -14,7 +14,7 @@ from redis_baton import BatonError
 
 from bench import fetch
 from bench.playbook import OUR_COLLECTIONS, missing_ansible, play
-from bench.scene import Ended, Front, Scene, Way
+from bench.scene import CHECKS, HANDOVER, Ended, Front, Scene, Way
 from tests.support.haproxy import HAProxy, find_haproxy
 from tests.support.servers import Instance, eventually
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SYNC_TIME = 120.0
 # From the pause to the end of it, whatever the end is.
+# What has ended when a step begins.
+BEGINS_AFTER = {"switchover": CHECKS, "wait_quiescent": HANDOVER}
 WRITES_WAIT = ("pause", "drain", "demote", "promote", "undo", "release")
 
 
@@ -33,6 +35,8 @@ def baton(scene: Scene, **options: Any) -> Ended:  # noqa: ANN401  (those of `up
     def count(event: dict[str, Any]) -> None:
         if event["event"] == "phase":
             phases[event["name"]] += event["microseconds"]
+        elif event["event"] == "step" and event["step"] in BEGINS_AFTER:
+            scene.mark(BEGINS_AFTER[event["step"]])
 
     def upgrade(until: Literal["verify", "wait_quiescent"], **more: Any) -> redis_baton.Upgrade:  # noqa: ANN401
         return redis_baton.upgrade(
@@ -51,6 +55,7 @@ def baton(scene: Scene, **options: Any) -> Ended:  # noqa: ANN401  (those of `up
     except BatonError as error:
         if error.state == "interrupted":
             raise
+        scene.mark(HANDOVER)
         return Ended(error.reason, paused_us=sum(phases[name] for name in WRITES_WAIT))
     handover = next(step.result for step in switched.steps if step.name == "switchover")
     return Ended(
@@ -69,6 +74,13 @@ def baton_by_playbook(scene: Scene) -> Ended:
         "upgrade_journal_dir": str(scene.folder / "journal"),
     }
     _play(scene, "baton.redis.upgrade", OUR_COLLECTIONS, variables, last="baton.redis.verify")
+    return Ended()
+
+
+def nothing(scene: Scene) -> Ended:
+    """Do nothing for as long as an upgrade takes, to see what gap the machine itself has."""
+    scene.mark()
+    time.sleep(2)
     return Ended()
 
 
@@ -203,5 +215,6 @@ WAYS = {
         Way("by-hand", "by hand, redis-py", by_hand, _direct),
         Way("incumbent", "playbook, community.general", incumbent, _direct, _missing_incumbent),
         FAILOVER,
+        Way("nothing", "nothing: the machine itself", nothing, _alone),
     )
 }
