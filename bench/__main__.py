@@ -142,7 +142,11 @@ RECORDED = ("old", "new", "keys", "rates", "runs", "ways", "shapes", "drain")
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description="Ours against today's ways.")
     parser.add_argument(
-        "parts", nargs="*", choices=[*PARTS, []], help="switchover, tasks; by default both"
+        "parts",
+        nargs="*",
+        choices=[*PARTS, []],
+        metavar="PART",
+        help=f"{', '.join(PARTS)}; by default all",
     )
     parser.add_argument("--old", choices=NAMES, default="redis-7.0")
     parser.add_argument("--new", choices=NAMES, default="redis-8.0")

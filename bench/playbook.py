@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 OUR_COLLECTIONS = REPOSITORY / "ansible"
 PROGRAM = Path(sys.executable).with_name("ansible-playbook")
 RUN_TIME = 300.0
+END_TIME = 5.0
 
 
 class PlaybookFailed(Exception):
@@ -75,7 +77,7 @@ def play(
         text=True,
         start_new_session=True,
     )
-    too_long = threading.Timer(RUN_TIME, process.kill)
+    too_long = threading.Timer(RUN_TIME, process.terminate)
     too_long.start()
     failure = "it could not be run"
     try:
@@ -92,5 +94,9 @@ def play(
             raise PlaybookFailed(f"{playbook}: {failure}")
     finally:
         too_long.cancel()
-        process.kill()
-        process.wait()
+        if process.poll() is None:
+            process.terminate()  # it ends those that run its tasks: they have sessions of their own
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(END_TIME)
+            process.kill()
+            process.wait()
