@@ -26,7 +26,8 @@ from redis.retry import Retry
 from rich.console import Console
 from rich.table import Table
 
-from bench.ways import AROUND, SYNC_TIME, instance
+from bench.scene import instance
+from bench.ways import SYNC_TIME
 from tests.support import dataset
 from tests.support.load import Load, LoadReport
 from tests.support.servers import NAMES, Instance, eventually
@@ -41,6 +42,8 @@ Reply = Union[bytes, int, None, "list[Reply]", "ReplyError"]
 Command = tuple[str, ...]
 
 BUDGET = 1000
+# Seconds of load before and after.
+AROUND = 1.0
 DRAIN_TIME = 0.4
 PORT_TIME = 10.0
 DEADLINE_KEY = "redis-baton:deadline"

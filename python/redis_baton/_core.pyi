@@ -25,6 +25,7 @@ __all__ = [
     "Promote",
     "Replicate",
     "Retire",
+    "Status",
     "StepReport",
     "Switchover",
     "Upgrade",
@@ -38,6 +39,8 @@ __all__ = [
     "replicate",
     "retire",
     "rollback",
+    "stand_guard",
+    "status",
     "switchover",
     "upgrade",
     "verify",
@@ -341,9 +344,10 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """`moment`, `pause`, `drain`, `demote`, `shut_down`, `promote`, `confirm`, `undo`, `release`.
+        """Which one it is.
 
-        `moment` is the wait for a good one: writes flow meanwhile.
+        `moment` (waiting for a good one, while writes flow), `pause`, `drain`, `demote`, `fence`,
+        `shut_down`, `promote`, `confirm`, `undo` or `release`.
         """
     @property
     def microseconds(self) -> int:
