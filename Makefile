@@ -9,6 +9,7 @@ SHELL := /bin/bash
 OLD ?= redis-7.0
 NEW ?= redis-8.0
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 # The Python for .venv; by default the newest there is. Ansible needs 3.11 or newer, all else 3.9.
 PYTHON ?=
 
@@ -41,6 +42,10 @@ demo: setup ## upgrade a live server under load, with Ansible: make demo OLD=val
 .PHONY: bench
 bench: setup ## measure against today's ways
 	$(BIN)/python -m bench
+
+.PHONY: chaos
+chaos: setup ## every fault at every command, on real servers (hours): make chaos CHAOS_ARGS='--cut --every 3'
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 .PHONY: test
 test: lint test-rust setup ## everything: the checks, the Rust tests, then Python and Ansible on real servers

@@ -37,6 +37,8 @@ CALL_TIME = 60.0
 # How long both are left alone after a fault, for the guard to finish or take back the cut.
 ALONE_TIME = 5.0
 MOST_STEPS = 8
+# Reasons after which the same call may well succeed.
+AGAIN = {"lag_too_high", "no_answer", "sync_loops", "connection_lost", "aside_port_taken"}
 MARK = "REDIS_BATON_CHAOS"
 OPPOSITE = {"switchover": "rollback", "rollback": "switchover"}
 # With limits below the default ones, so that what ends by itself ends soon.
@@ -364,7 +366,7 @@ class Scenario:
             advice = ["replicate", "wait_synced", call]
         elif reason == "target_has_data":
             advice = ["replicate force", "wait_synced", call]
-        elif reason in {"lag_too_high", "no_answer", "sync_loops", "connection_lost"}:
+        elif reason in AGAIN:
             advice = [outcome.call]
         if call == "replicate":
             advice = [step for step in advice if step not in OPPOSITE]

@@ -120,8 +120,12 @@ def _writes(scenario: Scenario) -> list[str]:
         found.append(words)
     if report.wrong:
         found.append(f"{report.wrong_replies} wrong replies, {report.surplus_incrs} surplus INCRs")
+    undamaged = scenario.plan.victim is None
     if report.errors:
-        result.notes.append(f"clients saw {report.errors}")
+        (found if undamaged else result.notes).append(f"clients saw {report.errors}")
+    if undamaged and report.disconnects_max > 1:
+        words = f"clients were cut {report.disconnects_max} times"
+        (result.notes if result.outcomes[0].state == "undone" else found).append(words)
     return found
 
 
@@ -136,11 +140,16 @@ def _settings(scenario: Scenario) -> list[str]:
         if side == "target" and served == "target":
             stays |= {"repl-backlog-size"}
         first, now = scenario.first_config[side], _config(server)
-        found += [
+        raised = [
             f"{side}: {name} was {first.get(name)!r} and is {now.get(name)!r}"
             for name in sorted(first.keys() | now.keys())
             if name not in stays and first.get(name) != now.get(name)
         ]
+        # Where one is dead and no call gets through, the other one's settings wait for its return.
+        if side == served or result.outcomes[-1].done:
+            found += raised
+        else:
+            result.notes += raised
     return found
 
 
