@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import shutil
 import signal
 import statistics
 import sys
@@ -114,7 +115,7 @@ def _run_all(plans: Iterator[Plan], options: argparse.Namespace) -> Iterator[Res
                     with options.out.open("a") as out:
                         out.write(json.dumps(result.as_dict()) + "\n")
                 yield result
-        except KeyboardInterrupt:
+        except BaseException:
             _progress("stopping ...")
             pool.shutdown(cancel_futures=True)
             raise
@@ -128,9 +129,9 @@ def _run(plan: Plan, options: argparse.Namespace) -> Result:
             result = Result(plan, problems=[f"the scenario broke: {traceback.format_exc()}"])
         if result.problems and options.keep:
             options.keep.mkdir(parents=True, exist_ok=True)
-            name = f"{plan.old}-{plan.new}-{plan.call}-{plan.fault}".replace("/", "_")
-            Path(scratch).rename(options.keep / f"{name}-{time.time():.0f}")
-            Path(scratch).mkdir()
+            dead = "" if plan.revive else "-dead"
+            name = f"{plan.old}-{plan.new}-{plan.call}-{plan.fault}{dead}".replace("/", "_")
+            shutil.copytree(scratch, options.keep / f"{name}-{time.time_ns()}")
         return result
 
 

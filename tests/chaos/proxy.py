@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import struct
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.chaos.wire import take_command, take_reply, title
+from tests.chaos.connection import Connection, Gone
+from tests.chaos.wire import title
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -37,9 +36,6 @@ KINDS = {
     "cut": 0.0,
 }
 WHENS = ("before", "after")
-# What a replica says before PSYNC; a connection of ours says something else soon.
-HANDSHAKE = frozenset({b"PING", b"AUTH", b"REPLCONF"})
-REPLY_TIME = 1.0
 Result = TypeVar("Result")
 
 
@@ -59,20 +55,6 @@ class Fault:
         return f"{self.kind}-{self.when}-{self.point}"
 
 
-class Gone(Exception):
-    """This connection is over."""
-
-
-@dataclass
-class Sent:
-    """A command that was forwarded, and whose reply has not come yet."""
-
-    point: str | None = None
-    moves_port: bool = False
-    triggers: bool = False
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-
-
 class Proxy:
     """Runs in a thread of its own; everything but `call` and what is public happens there."""
 
@@ -83,6 +65,8 @@ class Proxy:
         self.passed: set[str] = set()
         """Commands whose reply the controller got."""
         self.fired_at: float | None = None
+        self.broken: list[str] = []
+        """What went wrong in the proxy itself."""
         self._fault: Fault | None = None
         self._counting = False
         self._pid = 0
@@ -91,7 +75,7 @@ class Proxy:
         self._times: Counter[str] = Counter()
         self._listeners: dict[str, tuple[int, asyncio.Server]] = {}
         self._held_until = dict.fromkeys(SIDES, 0.0)
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
         self._mirroring = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chaos proxy")
@@ -158,7 +142,7 @@ class Proxy:
 
     async def _listen(self, side: str, port: int) -> None:
         def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Any:  # noqa: ANN401
-            return _Connection(self, side, reader, writer).run(port)
+            return Connection(self, side, reader, writer).run(port)
 
         listener = await asyncio.start_server(accepted, HOST, port)
         self._listeners[side] = port, listener
@@ -203,7 +187,7 @@ class Proxy:
         fault = self._fault
         return self._counting and fault is not None and (fault.point, fault.when) == (point, when)
 
-    async def fire(self, at: _Connection) -> None:
+    async def fire(self, at: Connection) -> None:
         """Let it happen."""
         assert self._fault is not None
         kind = self._fault.kind
@@ -237,11 +221,11 @@ class Proxy:
         while (left := self._held_until[side] - time.monotonic()) > 0:
             await asyncio.sleep(left)
 
-    def opened(self, connection: _Connection) -> None:
+    def opened(self, connection: Connection) -> None:
         """Remember a connection."""
         self._connections.add(connection)
 
-    def closed(self, connection: _Connection) -> None:
+    def closed(self, connection: Connection) -> None:
         """Forget a connection; what it sent last may have moved a port."""
         self._connections.discard(connection)
         if connection.may_have_moved and self._loop.is_running():
@@ -254,130 +238,6 @@ class Proxy:
     async def port_moved(self) -> None:
         """Listen anew before the reply that says so is passed on."""
         await self._mirror()
-
-
-class _Connection:
-    """One connection through the proxy. Ours are counted; a replica's passes as it is."""
-
-    def __init__(
-        self, proxy: Proxy, side: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self.side = side
-        self.may_have_moved = False
-        self._proxy = proxy
-        self._from_client, self._to_client = reader, writer
-        self._expected: deque[Sent] = deque()
-        self._ours = False
-        self._raw = False
-        self._moving = False
-
-    async def run(self, port: int) -> None:
-        await self._proxy.held(self.side)
-        try:
-            opened = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            self.reset()
-            return
-        self._from_server, self._to_server = opened
-        self._proxy.opened(self)
-        pumps = [asyncio.ensure_future(pump()) for pump in (self._commands, self._replies)]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            ended = await asyncio.gather(*pumps, return_exceptions=True)
-            self._to_server.close()
-            self._to_client.close()
-            self._proxy.closed(self)
-            for error in ended:
-                if not isinstance(error, (type(None), OSError, Gone, asyncio.CancelledError)):
-                    raise error
-
-    def reset(self) -> None:
-        """End it as a cut line does: with RST."""
-        plug = self._to_client.get_extra_info("socket")
-        if plug is not None:
-            with suppress(OSError):
-                plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._to_client.transport.abort()
-        self._proxy.closed(self)
-
-    async def _commands(self) -> None:
-        buffer = bytearray()
-        while data := await self._from_client.read(1 << 16):
-            await self._proxy.held(self.side)
-            buffer += data
-            while not self._raw and (command := take_command(buffer)) is not None:
-                await self._command(*command)
-            if self._raw:
-                self._send(bytes(buffer))
-                buffer.clear()
-            await self._to_server.drain()
-
-    async def _command(self, words: list[bytes], text: bytes) -> None:
-        name = words[0].upper()
-        if name in {b"PSYNC", b"SYNC"}:
-            self._raw = True
-        elif name not in HANDSHAKE:
-            self._ours = True
-        sent = Sent(point=self._proxy.count(self.side, words) if self._ours else None)
-        self._note_port(name, words, sent)
-        if self._proxy.triggers(sent.point, "before"):
-            await self._answered()
-            await self._proxy.fire(self)
-        sent.triggers = self._proxy.triggers(sent.point, "after")
-        self._expected.append(sent)
-        self._send(text)
-        if sent.triggers:
-            await sent.done.wait()
-
-    def _send(self, text: bytes) -> None:
-        if self._to_server.is_closing():
-            raise Gone
-        self._to_server.write(text)
-
-    def _note_port(self, name: bytes, words: list[bytes], sent: Sent) -> None:
-        if name == b"CONFIG" and words[1].upper() == b"SET" and words[2].lower() == b"port":
-            self._moving = self.may_have_moved = True
-            sent.moves_port = True
-        if name == b"EXEC":
-            sent.moves_port, self._moving = self._moving, False
-
-    async def _answered(self) -> None:
-        """Wait until all commands before this one have had their replies."""
-        deadline = time.monotonic() + REPLY_TIME
-        while self._expected and time.monotonic() < deadline:
-            await asyncio.sleep(0.001)
-
-    async def _replies(self) -> None:
-        buffer = bytearray()
-        while data := await self._from_server.read(1 << 16):
-            buffer += data
-            while not self._raw and (reply := take_reply(buffer)) is not None:
-                await self._reply(reply)
-            if self._raw:
-                await self._proxy.held(self.side)
-                self._pass(bytes(buffer))
-                buffer.clear()
-            await self._to_client.drain()
-
-    def _pass(self, text: bytes) -> None:
-        if self._to_client.is_closing():
-            raise Gone
-        self._to_client.write(text)
-
-    async def _reply(self, reply: bytes) -> None:
-        sent = self._expected.popleft() if self._expected else Sent()
-        if sent.moves_port:
-            await self._proxy.port_moved()
-        if sent.triggers:
-            await self._proxy.fire(self)
-            sent.done.set()
-        await self._proxy.held(self.side)
-        self._pass(reply)
-        if sent.point:
-            self._proxy.passed.add(sent.point)
 
 
 async def _ask_port(server: Instance) -> int:

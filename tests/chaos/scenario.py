@@ -265,6 +265,7 @@ class Scenario:
         time.sleep(0.15)
         self._finish(load)
         judge(self)
+        self.result.problems += [f"the proxy broke: {error}" for error in self.proxy.broken]
 
     def _prepare(self) -> None:
         """Take it to where the call begins, without a fault."""
