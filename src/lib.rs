@@ -11,8 +11,8 @@
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
 //! - [`server`]: one typed connection; the only place where commands leave.
-//! - [`endpoint`], [`run`], [`error`], [`facts`]: an address and login, one call's context, what goes wrong, what
-//!   results carry.
+//! - [`endpoint`], [`side`], [`run`], [`error`], [`facts`]: an address and login, source or target, one call's context,
+//!   what goes wrong, what results carry.
 
 pub mod decide;
 pub mod endpoint;
@@ -24,6 +24,7 @@ pub mod pair;
 pub mod redirect;
 pub mod run;
 pub mod server;
+pub mod side;
 pub mod step;
 pub mod upgrade;
 

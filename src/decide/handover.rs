@@ -7,13 +7,14 @@
 //! - Before the demotion every way out ends the pause and leaves the source serving.
 //! - After it, the source is made master again only if the target has refused to be promoted, or has not reached
 //!   the offset: never when the target's answer was lost.
+//! - A source that can't leave its port is shut down only when the target has every byte of it.
 
 use std::time::Duration;
 
 use crate::server::info::Keyspace;
 
 /// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Next {
     /// Pause writes on the source and read its offset and key counts.
     Pause,
@@ -25,6 +26,8 @@ pub enum Next {
     Demote,
     /// The reply to that was lost: ask the source what it is.
     AskSource,
+    /// Shut the source down: it can't leave its port otherwise.
+    ShutDown,
     /// Promote the target in one transaction: master, at the public ports.
     Promote,
     /// The reply to that was lost: ask the target what it is.
@@ -36,7 +39,7 @@ pub enum Next {
 }
 
 /// How a handover ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum End {
     /// The target serves.
     Switched,
@@ -46,10 +49,16 @@ pub enum End {
     Undone(Why),
     /// Between demotion and promotion, or it can't be told: a rerun goes on.
     HalfDone(Why),
+    /// The source has died, and took that many acknowledged bytes with it that the target does not have. Nothing was
+    /// promoted.
+    SourceGone {
+        /// Bytes of the replication stream.
+        missing: u64,
+    },
 }
 
 /// Why it did not go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Why {
     /// It was asked for.
     Wished,
@@ -72,7 +81,7 @@ pub enum Why {
 }
 
 /// An offset with the key counts at it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Position {
     /// Bytes of the replication stream.
     pub offset: u64,
@@ -81,7 +90,7 @@ pub struct Position {
 }
 
 /// What became of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome<T> {
     /// It was done.
     Done(T),
@@ -92,7 +101,7 @@ pub enum Outcome<T> {
 }
 
 /// A server after a change of role.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Changed {
     /// Whether it is a master now.
     pub master: bool,
@@ -103,18 +112,29 @@ pub struct Changed {
 }
 
 /// What was seen of the last thing to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Seen {
     /// Of a pause or a poll.
     Position(Outcome<Position>),
-    /// Of an end of the pause; if it failed, the pause runs out by itself.
-    Released,
+    /// Of an end of the pause: whether the source answered. If not, the pause runs out by itself.
+    Released(bool),
+    /// Of a shutdown: done when the source's port is free.
+    ShutDown(Outcome<()>),
     /// Of a demotion, a promotion, an undoing, or of asking after one.
     Role(Outcome<Changed>),
 }
 
+/// Whether the source can leave its port, and so come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// It moves aside, or stays where it is: it can follow the target, and be made master again.
+    Reversible,
+    /// It can't change its port (before 6.2): it has to be shut down before the target can listen there.
+    ShutDown,
+}
+
 /// How long things may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// How long the source is paused at most.
     pub pause: Duration,
@@ -125,9 +145,10 @@ pub struct Limits {
 }
 
 /// The handover.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Machine {
     limits: Limits,
+    way: Way,
     next: Next,
     /// Where the source stood when it was paused; after the demotion, where it stands for good.
     source: Position,
@@ -135,6 +156,8 @@ pub struct Machine {
     reached: u64,
     paused_at: Duration,
     demoted: bool,
+    /// Whether the source was told to shut down: then it can't be made master again.
+    ended: bool,
     /// Since when it is tried to finish or find out what is to be done now.
     since: Duration,
     why: Why,
@@ -142,28 +165,41 @@ pub struct Machine {
 
 impl Machine {
     /// A handover from the start.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, way: Way) -> Self {
         Machine {
             limits,
+            way,
             next: Next::Pause,
             source: Position { offset: 0, keyspace: Keyspace::new() },
             reached: 0,
             paused_at: Duration::ZERO,
             demoted: false,
+            ended: false,
             since: Duration::ZERO,
             why: Why::SourceSilent,
         }
     }
 
     /// A handover whose source was demoted in an earlier run, at this offset.
-    pub fn resume(limits: Limits, offset: u64) -> Self {
+    pub fn resume(limits: Limits, way: Way, offset: u64) -> Self {
         let source = Position { offset, keyspace: Keyspace::new() };
-        Machine { next: Next::Poll, source, demoted: true, ..Machine::new(limits) }
+        Machine { next: Next::Poll, source, demoted: true, ..Machine::new(limits, way) }
+    }
+
+    /// A handover whose source was demoted in an earlier run, at this offset, and has ended since.
+    pub fn resume_without_source(limits: Limits, offset: u64) -> Self {
+        Machine { ended: true, ..Machine::resume(limits, Way::ShutDown, offset) }
     }
 
     /// A handover whose source was demoted in an earlier run and is to serve again.
     pub fn take_back(limits: Limits) -> Self {
-        Machine { next: Next::Undo, demoted: true, why: Why::Wished, ..Machine::new(limits) }
+        Machine { next: Next::Undo, demoted: true, why: Why::Wished, ..Machine::new(limits, Way::Reversible) }
+    }
+
+    /// Where the source was demoted, once it was.
+    pub fn demoted_at(&self) -> Option<u64> {
+        // One that is only taken back does not know.
+        (self.demoted && self.source.offset > 0).then_some(self.source.offset)
     }
 
     /// What to do next.
@@ -177,18 +213,32 @@ impl Machine {
         let next = match (&self.next, seen) {
             (Next::Pause, Seen::Position(outcome)) => self.paused(outcome, began),
             (Next::Poll, Seen::Position(outcome)) => self.polled(outcome, now),
+            (Next::Release, Seen::Released(false)) if self.source.offset > 0 => {
+                Next::Stop(End::SourceGone { missing: self.behind() })
+            }
             (Next::Release, _) => Next::Stop(End::Unchanged(self.why.clone())),
             (Next::Demote, Seen::Role(Outcome::Lost)) => self.begin(Next::AskSource, now),
             (Next::Demote, Seen::Role(Outcome::Refused(said))) => self.release(Why::SourceRefused(said)),
             (Next::Demote | Next::AskSource, Seen::Role(Outcome::Done(source))) => self.source_is(source, now),
             (Next::AskSource, Seen::Role(_)) => self.again(Next::AskSource, Why::SourceSilent, now),
+            (Next::ShutDown, Seen::ShutDown(Outcome::Done(()))) => self.begin(Next::Promote, now),
+            (Next::ShutDown, Seen::ShutDown(Outcome::Refused(said))) => {
+                self.ended = false;
+                self.undo(Why::SourceRefused(said), now)
+            }
+            (Next::ShutDown, Seen::ShutDown(Outcome::Lost)) => self.again(Next::ShutDown, Why::SourceSilent, now),
             (Next::Promote, Seen::Role(Outcome::Refused(said))) => self.undo(Why::TargetRefused(said), now),
             (Next::Promote | Next::AskTarget, Seen::Role(Outcome::Done(target))) => self.target_is(target, now),
             (Next::Promote | Next::AskTarget, Seen::Role(_)) => self.again(Next::AskTarget, Why::TargetSilent, now),
             (Next::Undo, Seen::Role(Outcome::Done(source))) if source.master && source.port_refused.is_none() => {
                 Next::Stop(End::Undone(self.why.clone()))
             }
-            (Next::Undo, _) => self.again(Next::Undo, self.why.clone(), now),
+            (Next::Undo, seen) => match (self.again(Next::Undo, self.why.clone(), now), &self.why) {
+                (Next::Stop(_), Why::Behind(missing)) if seen == Seen::Role(Outcome::Lost) => {
+                    Next::Stop(End::SourceGone { missing: *missing })
+                }
+                (next, _) => next,
+            },
             (next, _) => next.clone(),
         };
         self.next = next;
@@ -217,10 +267,10 @@ impl Machine {
             Outcome::Lost => return self.release(Why::TargetSilent),
         };
         self.reached = target.offset;
-        let behind = self.source.offset.saturating_sub(target.offset);
+        let behind = self.behind();
         if self.demoted {
             return match behind {
-                0 => self.begin(Next::Promote, now),
+                0 => self.drained(now),
                 _ if now < self.since + self.limits.patience => Next::Poll,
                 _ => self.undo(Why::Behind(behind), now),
             };
@@ -248,9 +298,25 @@ impl Machine {
         self.since = now;
         match source.port_refused {
             Some(said) => self.undo(Why::AsideTaken(said), now),
-            None if self.reached >= source.offset => Next::Promote,
+            None if self.behind() == 0 => self.drained(now),
             None => Next::Poll,
         }
+    }
+
+    /// The target has everything the source had when it was demoted.
+    fn drained(&mut self, now: Duration) -> Next {
+        match self.way {
+            Way::ShutDown if !self.ended => {
+                self.ended = true;
+                self.begin(Next::ShutDown, now)
+            }
+            _ => self.begin(Next::Promote, now),
+        }
+    }
+
+    /// Bytes that the target lacked when it was asked last.
+    fn behind(&self) -> u64 {
+        self.source.offset.saturating_sub(self.reached)
     }
 
     fn target_is(&mut self, target: Changed, now: Duration) -> Next {
@@ -279,6 +345,9 @@ impl Machine {
     }
 
     fn undo(&mut self, why: Why, now: Duration) -> Next {
+        if self.ended {
+            return Next::Stop(End::HalfDone(why));
+        }
         self.why = why;
         self.begin(Next::Undo, now)
     }
@@ -315,7 +384,7 @@ mod tests {
 
     #[test]
     fn the_plain_way() {
-        let mut machine = Machine::new(LIMITS);
+        let mut machine = Machine::new(LIMITS, Way::Reversible);
         assert_eq!(play(&mut machine, [at(10), at(9)]), Next::Poll);
         assert_eq!(play(&mut machine, [at(10)]), Next::Demote);
         assert_eq!(play(&mut machine, [role(false, 10)]), Next::Promote);
@@ -324,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_write_after_a_pause_that_ran_out_is_waited_for() {
-        let mut machine = Machine::new(LIMITS);
+        let mut machine = Machine::new(LIMITS, Way::Reversible);
         assert_eq!(play(&mut machine, [at(10), at(10), role(false, 25)]), Next::Poll);
         assert_eq!(play(&mut machine, [at(24)]), Next::Poll);
         assert_eq!(play(&mut machine, [at(25)]), Next::Promote);
@@ -332,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_target_that_never_gets_it_is_not_promoted() {
-        let mut machine = Machine::new(LIMITS);
+        let mut machine = Machine::new(LIMITS, Way::Reversible);
         play(&mut machine, [at(10), at(10), role(false, 25)]);
         machine.saw(at(24), Duration::ZERO, Duration::from_secs(5));
         assert_eq!(machine.next(), &Next::Undo);
@@ -341,16 +410,32 @@ mod tests {
 
     #[test]
     fn different_counts_at_the_same_offset_end_the_pause() {
-        let mut machine = Machine::new(LIMITS);
+        let mut machine = Machine::new(LIMITS, Way::Reversible);
         let counts = Keyspace::from([(0, crate::server::info::Counts { keys: 1, expires: 0 })]);
         let paused = Seen::Position(Outcome::Done(Position { offset: 5, keyspace: counts }));
         assert_eq!(play(&mut machine, [paused, at(5)]), Next::Release);
-        assert_eq!(play(&mut machine, [Seen::Released]), Next::Stop(End::Unchanged(Why::CountsDiffer)));
+        assert_eq!(play(&mut machine, [Seen::Released(true)]), Next::Stop(End::Unchanged(Why::CountsDiffer)));
+    }
+
+    #[test]
+    fn a_source_that_dies_with_writes_of_its_own_is_reported() {
+        let mut machine = Machine::new(LIMITS, Way::Reversible);
+        assert_eq!(play(&mut machine, [at(10), at(7), Seen::Position(Outcome::Lost)]), Next::Release);
+        assert_eq!(play(&mut machine, [Seen::Released(false)]), Next::Stop(End::SourceGone { missing: 3 }));
+    }
+
+    #[test]
+    fn a_source_that_keeps_its_port_is_shut_down_before_the_promotion() {
+        let mut machine = Machine::new(LIMITS, Way::ShutDown);
+        assert_eq!(play(&mut machine, [at(10), at(10), role(false, 10)]), Next::ShutDown);
+        assert_eq!(play(&mut machine, [Seen::ShutDown(Outcome::Done(()))]), Next::Promote);
+        let refused = Seen::Role(Outcome::Refused("no".into()));
+        assert_eq!(play(&mut machine, [refused]), Next::Stop(End::HalfDone(Why::TargetRefused("no".into()))));
     }
 
     #[test]
     fn a_lost_promotion_is_never_undone() {
-        let mut machine = Machine::new(LIMITS);
+        let mut machine = Machine::new(LIMITS, Way::Reversible);
         play(&mut machine, [at(1), at(1), role(false, 1)]);
         machine.saw(Seen::Role(Outcome::Lost), Duration::ZERO, Duration::from_millis(5));
         assert_eq!(machine.next(), &Next::AskTarget);
@@ -360,7 +445,7 @@ mod tests {
 
     fn any_seen() -> impl Strategy<Value = Seen> {
         let outcome = prop_oneof![Just(0), Just(1), Just(2)];
-        (0..4u64, any::<bool>(), any::<bool>(), outcome, 0..3u8).prop_map(|(offset, master, port, outcome, kind)| {
+        (0..4u64, any::<bool>(), any::<bool>(), outcome, 0..4u8).prop_map(|(offset, master, port, outcome, kind)| {
             let changed = Changed { master, offset, port_refused: port.then(|| "taken".to_owned()) };
             let position = Position { offset, keyspace: Keyspace::new() };
             match (kind, outcome) {
@@ -370,24 +455,36 @@ mod tests {
                 (1, 0) => Seen::Role(Outcome::Done(changed)),
                 (1, 1) => Seen::Role(Outcome::Refused("no".into())),
                 (1, _) => Seen::Role(Outcome::Lost),
-                _ => Seen::Released,
+                (2, 0) => Seen::ShutDown(Outcome::Done(())),
+                (2, 1) => Seen::ShutDown(Outcome::Refused("no".into())),
+                (2, _) => Seen::ShutDown(Outcome::Lost),
+                _ => Seen::Released(port),
             }
         })
     }
 
+    fn any_way() -> impl Strategy<Value = Way> {
+        prop_oneof![Just(Way::Reversible), Just(Way::ShutDown)]
+    }
+
     proptest! {
-        /// Whatever is seen in whatever order: promotion only after a demotion was seen and the target has reached it.
+        /// Whatever is seen in whatever order: the target is promoted, and the source shut down, only after a demotion
+        /// was seen and the target has reached it; and a source that was told to shut down is not made master again.
         #[test]
-        fn promotion_only_after_demotion(story in prop::collection::vec((any_seen(), 0..700u64), 0..40)) {
-            let mut machine = Machine::new(LIMITS);
+        fn promotion_only_after_demotion(way in any_way(), story in prop::collection::vec((any_seen(), 0..700u64), 0..40)) {
+            let mut machine = Machine::new(LIMITS, way);
             let mut now = Duration::ZERO;
             for (seen, wait) in story {
                 let began = now;
                 now += Duration::from_millis(wait);
                 machine.saw(seen, began, now);
-                if *machine.next() == Next::Promote {
+                if matches!(machine.next(), Next::Promote | Next::ShutDown) {
                     prop_assert!(machine.demoted && machine.reached >= machine.source.offset);
                 }
+                if *machine.next() == Next::Promote && way == Way::ShutDown {
+                    prop_assert!(machine.ended);
+                }
+                prop_assert!(!(machine.ended && *machine.next() == Next::Undo));
             }
         }
     }

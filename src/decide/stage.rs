@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The stages of an upgrade, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Two servers that have nothing to do with each other; the source serves.
@@ -117,6 +117,7 @@ mod tests {
             public: Default::default(),
             aside: Default::default(),
             from: Default::default(),
+            fenced: false,
         };
         let answers = |run_id: &str, config_file: &str| {
             who(&record, &Identity { run_id: run_id.into(), config_file: config_file.into(), ..Identity::default() })

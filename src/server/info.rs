@@ -210,7 +210,7 @@ impl From<&Info> for Replication {
 }
 
 /// Keys of one database.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Counts {
     /// All keys.
     pub keys: u64,

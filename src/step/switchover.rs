@@ -1,25 +1,16 @@
 //! `switchover`: the target is the master and clients arrive there.
 
 use super::{Call, bring_back::bring_back, hand_over::hand_over};
-use crate::{
-    decide::stage::Stage,
-    error::{Code, Error, Result},
-    server::Side,
-};
+use crate::{error::Result, server::Side};
 
 pub use super::hand_over::{Options, Switchover};
 
 /// Makes the target the master.
 pub async fn switchover(call: &Call, options: &Options) -> Result<Switchover> {
-    let mut pair = call.begin("switchover").await?;
+    let mut pair = call.begin_alone("switchover").await?;
     let look = match pair.look().await {
         Ok(look) => look,
         Err(error) => return bring_back(call, &pair, Side::Target, error).await,
     };
-    if look.stage == Stage::Apart && !call.run.dry {
-        return Err(Error::new(Code::NotReplicating, "does not replicate from the source")
-            .at(pair.target()?)
-            .remedy("run replicate and wait_synced first"));
-    }
     hand_over(call, &mut pair, &look, Side::Target, options).await
 }
