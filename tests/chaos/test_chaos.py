@@ -75,7 +75,7 @@ def _cases() -> Iterator[object]:
         yield pytest.param(name, marks=marks, id=name)
 
 
-@pytest.mark.parametrize("name", _cases())
+@pytest.mark.parametrize("name", list(_cases()))
 def test_fault(name: str, running: Running) -> None:
     result = running[name].result()
     assert result.fired, "the fault never came"
