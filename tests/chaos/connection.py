@@ -63,11 +63,12 @@ class Connection:
         pumps = [asyncio.ensure_future(pump()) for pump in (self._commands, self._replies)]
         with suppress(asyncio.CancelledError):  # the proxy stops
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        # Closed first: a cancellation can get lost (in wait_for before Python 3.12), an end can't.
+        self._to_server.close()
+        self._to_client.close()
         for pump in pumps:
             pump.cancel()
         ended = await asyncio.gather(*pumps, return_exceptions=True)
-        self._to_server.close()
-        self._to_client.close()
         self._proxy.closed(self)
         for error in ended:
             if not isinstance(error, (type(None), OSError, Gone, asyncio.CancelledError)):
@@ -147,13 +148,15 @@ class Connection:
         self._to_client.write(text)
 
     async def _reply(self, reply: bytes) -> None:
-        sent = self._expected.popleft() if self._expected else Sent()
-        if sent.moves_port:
+        sent = self._expected[0] if self._expected else Sent()
+        if sent.moves_port and reply != b"+QUEUED\r\n":
             await self._proxy.port_moved()
         if sent.triggers:
             await self._proxy.fire(self)
             sent.done.set()
         await self._proxy.held(self.side)
         self._pass(reply)
+        if self._expected:
+            self._expected.popleft()
         if sent.point:
             self._proxy.passed.add(sent.point)
