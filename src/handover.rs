@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     decide::handover::{Changed, End, Limits, Machine, Next, Outcome, Position, Seen, Why},
     error::{Code, Error, Result, State},
+    fence::Fence,
     journal::{Handover, Journal, Record},
     redirect,
     run::{Event, Run},
@@ -57,7 +58,7 @@ pub struct Cut<'a> {
     pub handover: &'a Handover,
     /// The address at which the demoted one is to follow the promoted one.
     pub followed: (&'a str, u16),
-    /// Where it is noted at what offset the one was demoted.
+    /// Where it is noted at what offset the one has ended.
     pub journal: &'a Journal,
     /// How long things may take.
     pub limits: Limits,
@@ -68,6 +69,7 @@ impl Cut<'_> {
     pub async fn run(&self, run: &Run, mut machine: Machine) -> Attempt {
         let _shield = run.shield();
         let mut notary = Notary::of(self.journal);
+        let fence = Fence::new(self.demoted, self.handover.public_of_demoted());
         let start = Instant::now();
         let mut phases: Vec<Phase> = Vec::new();
         let mut phase_began = start;
@@ -79,11 +81,11 @@ impl Cut<'_> {
             };
             let began = start.elapsed();
             let seen = match (&next, notary.is_done_if(&next)) {
-                (_, true) => self.carry_out(&next).await,
+                (_, true) => self.carry_out(&next, &fence).await,
                 _ => Seen::ShutDown(Outcome::Refused("to go on without a journal".into())),
             };
             machine.saw(seen, began, start.elapsed());
-            notary.note(machine.demoted_at());
+            notary.note(machine.ended_at());
             if matches!(machine.next(), Next::Stop(_)) || phase_name(machine.next()) != name {
                 let microseconds = phase_began.elapsed().as_micros() as u64;
                 phases.push(Phase { name: name.to_owned(), microseconds });
@@ -105,14 +107,18 @@ impl Cut<'_> {
         Attempt { end, phases }
     }
 
-    async fn carry_out(&self, next: &Next) -> Seen {
+    async fn carry_out(&self, next: &Next, fence: &Fence<'_>) -> Seen {
         match next {
+            Next::Pause if self.handover.fenced => Seen::Position(fence.pause(self.limits.pause)),
             Next::Pause => Seen::Position(position(self.demoted, &[self.pause()]).await),
             Next::Poll => Seen::Position(position(self.promoted, &[]).await),
+            // It can't be ended early before 6.2, and runs out soon.
+            Next::Release if self.handover.fenced => Seen::Released(true),
             Next::Release => {
                 Seen::Released(matches!(tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await, Ok(Ok(_))))
             }
-            Next::ShutDown => Seen::ShutDown(Outcome::Lost),
+            Next::Fence => Seen::Position(fence.close()),
+            Next::ShutDown => Seen::ShutDown(fence.shut_down()),
             Next::Demote => Seen::Role(transaction(self.demoted, &self.demotion()).await),
             Next::Promote => match transaction(self.promoted, &self.promotion()).await {
                 // Without the old connection the transaction is sent again over a new one.
@@ -191,7 +197,10 @@ impl Cut<'_> {
             if commands.len() > 1 { format!("{server}: MULTI; {text}; EXEC") } else { format!("{server}: {text}") }
         };
         let sent = phases.iter().filter_map(|phase| match phase.name.as_str() {
+            "pause" if self.handover.fenced => Some(line(self.demoted, &Fence::pause_commands(self.limits.pause))),
             "pause" => Some(line(self.demoted, &[self.pause()])),
+            "shut_down" => Some(line(self.demoted, &Fence::shutdown_commands())),
+            "release" if self.handover.fenced => None,
             "release" => Some(line(self.demoted, &[unpause()])),
             "demote" => Some(line(self.demoted, &self.demotion())),
             "promote" => Some(line(self.promoted, &self.promotion())),
@@ -254,15 +263,20 @@ impl Cut<'_> {
 
     /// The commands of a whole cut, as a dry run shows them.
     pub fn planned(&self) -> Vec<String> {
-        let names = ["pause", "demote", "promote"];
+        let names: &[&str] = match self.handover.fenced {
+            true => &["pause", "shut_down", "promote"],
+            false => &["pause", "demote", "promote"],
+        };
         let phases: Vec<_> = names.iter().map(|name| Phase { name: (*name).to_owned(), microseconds: 0 }).collect();
         let mut planned = self.commands_sent(&phases);
-        planned.push(format!("{}: {}", self.demoted, unpause()));
+        if !self.handover.fenced {
+            planned.push(format!("{}: {}", self.demoted, unpause()));
+        }
         planned
     }
 }
 
-/// Writes down at what offset the server was demoted, beside the handover: a write to disk may take longer than all the
+/// Writes down at what offset the server has ended, beside the handover: a write to disk may take longer than all the
 /// rest. Only what can't be taken back waits for it.
 struct Notary {
     offsets: Option<mpsc::Sender<u64>>,
@@ -275,7 +289,7 @@ impl Notary {
     fn of(journal: &Journal) -> Self {
         let (offsets, received) = mpsc::channel();
         let journal = journal.clone();
-        let write = move || received.iter().try_for_each(|offset| journal.append(&Record::Demoted { offset }));
+        let write = move || received.iter().try_for_each(|offset| journal.append(&Record::Ended { offset }));
         Notary { offsets: Some(offsets), writer: Some(thread::spawn(write)), noted: None, good: true }
     }
 
@@ -311,6 +325,7 @@ fn phase_name(next: &Next) -> &'static str {
         Next::Poll => "drain",
         Next::Release => "release",
         Next::Demote | Next::AskSource => "demote",
+        Next::Fence => "fence",
         Next::ShutDown => "shut_down",
         Next::Promote | Next::AskTarget => "promote",
         Next::Undo => "undo",
@@ -319,7 +334,7 @@ fn phase_name(next: &Next) -> &'static str {
 }
 
 fn phase_static(name: &str) -> &'static str {
-    ["pause", "drain", "release", "demote", "shut_down", "promote", "undo", "confirm"]
+    ["pause", "drain", "release", "demote", "fence", "shut_down", "promote", "undo", "confirm"]
         .into_iter()
         .find(|n| *n == name)
         .unwrap_or("stop")

@@ -44,8 +44,9 @@ pub enum Record {
     },
     /// A handover is about to demote one server and promote the other.
     Handover(Handover),
-    /// The server that is to be demoted was, at this offset: whoever has it has everything.
-    Demoted {
+    /// The server that is to be demoted was, or is about to be shut down, at this offset: if it is gone, whoever has
+    /// reached that has everything.
+    Ended {
         /// Bytes of the replication stream.
         offset: u64,
     },
@@ -112,7 +113,7 @@ pub struct Handover {
     pub aside: Ports,
     /// The ports the promoted one had before.
     pub from: Ports,
-    /// Whether the demoted one can't change its port (before 6.2), so that it has to be shut down in a takeover.
+    /// Whether the demoted one is shut down, since it is too old to be demoted (before 6.2).
     #[serde(default)]
     pub fenced: bool,
 }
@@ -233,13 +234,13 @@ impl Journal {
         Ok(standing.pop())
     }
 
-    /// The offset at which the last handover has demoted its server, if it is known to have done so.
-    pub fn demoted_at(&self) -> Result<Option<u64>> {
+    /// The offset at which the server that the last handover was to demote has ended, if it is known.
+    pub fn ended_at(&self) -> Result<Option<u64>> {
         let mut at = None;
         for record in self.records()? {
             match record {
                 Record::Handover(_) | Record::Undone => at = None,
-                Record::Demoted { offset } => at = Some(offset),
+                Record::Ended { offset } => at = Some(offset),
                 _ => {}
             }
         }

@@ -6,7 +6,7 @@
 //! - [`step`]: one file a step: look, decide, act, confirm.
 //! - [`decide`]: the decisions, without I/O: the [stage](decide::stage) an upgrade has reached, what stands
 //!   [against](decide::findings) it, who can read [whose](decide::compat) data, the [handover](decide::handover).
-//! - [`handover`]: carries out what the handover machine says.
+//! - [`handover`]: carries out what the handover machine says; [`fence`] does so where the source is older than 6.2.
 //! - [`redirect`]: how clients are made to arrive at the new server.
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
@@ -18,6 +18,7 @@ pub mod decide;
 pub mod endpoint;
 pub mod error;
 pub mod facts;
+pub mod fence;
 pub mod handover;
 pub mod journal;
 pub mod pair;

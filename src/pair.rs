@@ -21,6 +21,10 @@ use crate::{
     },
 };
 
+/// Bytes that a server may add to its stream after it has said where it ends: the `EXEC` around that. More would mean
+/// that it has served on.
+const AFTER_END: u64 = 64;
+
 /// The two processes.
 pub struct Pair {
     /// The source, or why it can't be reached.
@@ -221,9 +225,13 @@ impl Pair {
     /// was demoted, and the target has reached it, it is known to have everything.
     fn check_demoted(&self, server: &Server, target: &Replication) -> Result<()> {
         let replid = self.handover.as_ref().map(|record| record.replid.as_str());
-        let found = match self.journal.demoted_at()? {
-            Some(offset) if replid == Some(&target.replid) && target.offset >= offset => return Ok(()),
-            Some(offset) if replid == Some(&target.replid) => {
+        let found = match self.journal.ended_at()? {
+            Some(offset)
+                if replid == Some(&target.replid) && (offset..=offset + AFTER_END).contains(&target.offset) =>
+            {
+                return Ok(());
+            }
+            Some(offset) if replid == Some(&target.replid) && target.offset < offset => {
                 format!("is still a replica, its master is gone, and it lacks {} bytes", offset - target.offset)
             }
             _ => "is still a replica, and its master is gone: whether it has everything can't be told any more"

@@ -45,17 +45,6 @@ impl Handover {
         if self.is_takeover() { self.public } else { self.aside }
     }
 
-    /// Whether the demoted server has to be shut down for the promoted one to take its ports over.
-    pub fn ends_demoted(&self) -> bool {
-        self.fenced && self.is_takeover()
-    }
-
-    /// Where the demoted server is told to replicate from. One that keeps the public ports until it is shut down can't be
-    /// pointed there.
-    pub fn followed(&self) -> Ports {
-        if self.ends_demoted() { self.from } else { self.public }
-    }
-
     /// Whether the promoted server takes the demoted one's ports over.
     pub fn is_takeover(&self) -> bool {
         self.public != self.from

@@ -25,6 +25,7 @@ __all__ = [
     "Promote",
     "Replicate",
     "Retire",
+    "Status",
     "StepReport",
     "Switchover",
     "Upgrade",
@@ -38,6 +39,8 @@ __all__ = [
     "replicate",
     "retire",
     "rollback",
+    "stand_guard",
+    "status",
     "switchover",
     "upgrade",
     "verify",
@@ -341,9 +344,10 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """`moment`, `pause`, `drain`, `demote`, `shut_down`, `promote`, `confirm`, `undo`, `release`.
+        """Which one it is.
 
-        `moment` is the wait for a good one: writes flow meanwhile.
+        `moment` (waiting for a good one, while writes flow), `pause`, `drain`, `demote`, `fence`,
+        `shut_down`, `promote`, `confirm`, `undo` or `release`.
         """
     @property
     def microseconds(self) -> int:
@@ -857,7 +861,7 @@ def switchover(
     aside_port: int | None = None,
     pause_budget: float = 1.0,
     patience: float = 30.0,
-    attempts: int = 10,
+    attempts: int = 16,
     max_lag_bytes: int = 65536,
     max_latency: float = 0.025,
     backlog_bytes: int = 268435456,
@@ -912,7 +916,7 @@ def rollback(
     target: Endpoint | str,
     pause_budget: float = 1.0,
     patience: float = 30.0,
-    attempts: int = 10,
+    attempts: int = 16,
     max_lag_bytes: int = 65536,
     max_latency: float = 0.025,
     backlog_bytes: int = 268435456,
@@ -1120,7 +1124,7 @@ def upgrade(
     sample_keys: int = 20,
     pause_budget: float = 1.0,
     patience: float = 30.0,
-    attempts: int = 10,
+    attempts: int = 16,
     max_lag_bytes: int = 65536,
     max_latency: float = 0.025,
     backlog_bytes: int = 268435456,

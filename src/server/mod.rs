@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod info;
 mod lock;
+mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -19,6 +20,7 @@ use redis::{AsyncConnectionConfig, ErrorKind, RedisError, Value, aio::Multiplexe
 pub use crate::side::Side;
 pub use command::Command;
 use info::{Identity, Info, Replication};
+pub use wire::Wire;
 
 use crate::{
     endpoint::Endpoint,

@@ -4,7 +4,7 @@
 use super::{
     hand_over::Options,
     login::Login,
-    replicas::bring_along,
+    replicas::{bring_along, others},
     warm::{link, watch},
 };
 use crate::{
@@ -26,7 +26,7 @@ const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];
 /// After the cut: everybody follows, and the new one's configuration is saved. Returns whether the old one is warm.
 pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], options: &Options) -> Result<bool> {
     pair.handover = Some(cut.handover.clone());
-    let gone = cut.handover.ends_demoted();
+    let gone = cut.handover.fenced;
     bring_along(pair, others, cut.promoted, cut.handover.public).await?;
     let kept = if gone { Ok(false) } else { keep(pair, cut, options).await };
     let warm = match kept {
@@ -98,6 +98,8 @@ pub(super) async fn settle(pair: &Pair, target: &Seen, to: Side, options: &Optio
     let unsettled = !pair.journal.is_settled()?;
     let warm = match demoted {
         Some(demoted) if unsettled => {
+            let others = others(pair, demoted, promoted).await?;
+            bring_along(pair, &others, promoted, record.public).await?;
             let seen = demoted.replication().await?;
             seen.link_up || keep_warm(pair, demoted, promoted, options.login.as_ref()).await?
         }

@@ -31,6 +31,9 @@ use crate::{
     server::{Command, Server, Side, config::MIN_REPLICAS},
 };
 
+/// The longest pause of a source before 6.2.
+const FENCED_PAUSE: Duration = Duration::from_millis(400);
+
 /// For how long at least writes flow between two attempts.
 const REST: Duration = Duration::from_millis(20);
 
@@ -70,7 +73,7 @@ impl Default for Options {
             preflight: preflight::Options::default(),
             pause_budget: Duration::from_secs(1),
             patience: Duration::from_secs(30),
-            attempts: 10,
+            attempts: 16,
             max_latency: Duration::from_millis(25),
             max_lag_bytes: 64 << 10,
             backlog_bytes: 256 << 20,
@@ -220,21 +223,21 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
     let handover = planned_handover(pair, to, options).await?;
     let (demoted, promoted) = (pair.side(to.other())?.clone(), pair.side(to)?.clone());
     let journal = pair.journal.clone();
-    let route = route(&promoted, handover.followed())?;
+    let route = route(&promoted, handover.public)?;
     let mut cut = Cut {
         demoted: &demoted,
         promoted: &promoted,
         handover: &handover,
         followed: (&route.host, route.port),
         journal: &journal,
-        limits: limits(options),
+        limits: limits(options, &handover, 1),
     };
     if pair.run.dry {
         prepare(pair, &demoted, &promoted, &handover, options).await?;
         for command in cut.planned() {
             pair.run.action(command);
         }
-        return Ok(Done { attempted: true, warm: !handover.ends_demoted(), ..Done::default() });
+        return Ok(Done { attempted: true, warm: !handover.fenced, ..Done::default() });
     }
     let mut guard = post_guard(call, to, options);
     let outcome = async {
@@ -283,9 +286,9 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
         return Ok(done);
     };
     let journal = pair.journal.clone();
-    let route = route(&promoted, handover.followed())?;
+    let route = route(&promoted, handover.public)?;
     let followed = (route.host.as_str(), route.port);
-    let limits = limits(options);
+    let limits = limits(options, handover, 1);
     let cut = Cut { demoted: &demoted, promoted: &promoted, handover, followed, journal: &journal, limits };
     let left = demoted.replication().await?;
     let machine =
@@ -370,11 +373,18 @@ async fn prepare(
 
 /// Whether the demoted server can leave its port.
 fn way(handover: &Handover) -> Way {
-    if handover.ends_demoted() { Way::ShutDown } else { Way::Reversible }
+    if handover.fenced { Way::Fenced } else { Way::Reversible }
 }
 
-fn limits(options: &Options) -> Limits {
-    Limits { pause: options.pause_budget, drain: options.pause_budget / 2, patience: Duration::from_secs(2) }
+/// How long things may take in the n-th attempt. A pause that can't be ended early is short: it is the price of an attempt
+/// that fails.
+fn limits(options: &Options, handover: &Handover, attempt: u32) -> Limits {
+    let patience = Duration::from_secs(2);
+    if handover.fenced {
+        let pause = options.pause_budget.min(FENCED_PAUSE);
+        return Limits { pause, drain: pause / 2, patience };
+    }
+    Limits { pause: options.pause_budget, drain: drain_limit(attempt, options.pause_budget), patience }
 }
 
 /// Tries the cut at a good moment, several times if need be. Each time writes flow again before the next one.
@@ -386,7 +396,7 @@ async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) -> Result<D
         let waiting = Instant::now();
         good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience).await?;
         let moment = Phase { name: "moment".into(), microseconds: waiting.elapsed().as_micros() as u64 };
-        cut.limits.drain = drain_limit(done.attempts, options.pause_budget);
+        cut.limits = limits(options, cut.handover, done.attempts);
         let Attempt { end, phases } = cut.run(&pair.run, Machine::new(cut.limits, way(cut.handover))).await;
         let gap = time_in(&phases, &WRITES_WAIT);
         done.longest_gap_us = done.longest_gap_us.max(gap);
