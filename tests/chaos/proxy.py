@@ -171,8 +171,10 @@ class Proxy:
     def _phase_with(self, name: str, side: str, words: list[bytes]) -> str:
         """Say in what phase a command is: the preflight's probes look like those of the cut."""
         phase = self._phase
-        if name in {"CLIENT-UNPAUSE", "CONFIG-REWRITE"}:
-            return "confirm" if name == "CLIENT-UNPAUSE" else "rewrite"
+        if name == "CONFIG-REWRITE":
+            return "rewrite"
+        if name == "CLIENT-UNPAUSE":
+            return "confirm" if phase in {"demote", "promote", "confirm"} else "release"
         if name == "CLIENT-PAUSE" and words[2].isdigit():
             return "pause"
         if name == "REPLICAOF" and phase == "begin" and words[2].isdigit():
