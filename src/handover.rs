@@ -80,12 +80,14 @@ impl Cut<'_> {
                 next => phase_name(next),
             };
             let began = start.elapsed();
-            let seen = match (&next, notary.is_done_if(&next)) {
-                (_, true) => self.carry_out(&next, &fence).await,
-                _ => Seen::ShutDown(Outcome::Refused("to go on without a journal".into())),
+            let seen = match next {
+                Next::ShutDown if !notary.is_on_disk() => {
+                    Seen::ShutDown(Outcome::Refused("to go on without a journal".into()))
+                }
+                _ => self.carry_out(&next, &fence).await,
             };
             machine.saw(seen, began, start.elapsed());
-            notary.note(machine.ended_at());
+            notary.follow(&machine);
             if matches!(machine.next(), Next::Stop(_)) || phase_name(machine.next()) != name {
                 let microseconds = phase_began.elapsed().as_micros() as u64;
                 phases.push(Phase { name: name.to_owned(), microseconds });
@@ -94,7 +96,7 @@ impl Cut<'_> {
                 tokio::time::sleep(BREATH).await;
             }
         };
-        if !notary.finish() {
+        if !notary.is_on_disk() {
             run.warn("the journal could not be written in the handover");
         }
         // Told only now: listeners must not cost the clients time.
@@ -114,9 +116,7 @@ impl Cut<'_> {
             Next::Poll => Seen::Position(position(self.promoted, &[]).await),
             // It can't be ended early before 6.2, and runs out soon.
             Next::Release if self.handover.fenced => Seen::Released(true),
-            Next::Release => {
-                Seen::Released(matches!(tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await, Ok(Ok(_))))
-            }
+            Next::Release => Seen::Released(self.release().await),
             Next::Fence => Seen::Position(fence.close()),
             Next::ShutDown => Seen::ShutDown(fence.shut_down()),
             Next::Demote => Seen::Role(transaction(self.demoted, &self.demotion()).await),
@@ -140,8 +140,27 @@ impl Cut<'_> {
         }
     }
 
-    /// Sends a transaction to whichever of its ports the server listens on now.
+    /// Ends the pause; says whether the server answers.
+    async fn release(&self) -> bool {
+        if let Ok(Ok(_)) = tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await {
+            return true;
+        }
+        match self.found_again(self.demoted).await {
+            Some(found) => matches!(tokio::time::timeout(REPLY, found.ask(&unpause())).await, Ok(Ok(_))),
+            None => false,
+        }
+    }
+
+    /// Sends a transaction over a new connection.
     async fn over_new_connection(&self, server: &Server, commands: &[Command]) -> Outcome<Changed> {
+        match self.found_again(server).await {
+            Some(found) => transaction(&found, commands).await,
+            None => Outcome::Lost,
+        }
+    }
+
+    /// A new connection to whichever of its ports the server listens on now. The old one is cut.
+    async fn found_again(&self, server: &Server) -> Option<Server> {
         let tls = server.endpoint.tls.is_some();
         let mut endpoints = vec![server.endpoint.clone()];
         for ports in [self.handover.public, self.handover.aside, self.handover.from] {
@@ -154,10 +173,10 @@ impl Cut<'_> {
                 // What was sent over the old connection and not yet read is never to be executed after this look.
                 let old = Command::new(["CLIENT", "KILL", "ID", &server.connection_id.to_string()]);
                 let _ = tokio::time::timeout(REPLY, found.ask(&old)).await;
-                return transaction(&found, commands).await;
+                return Some(found);
             }
         }
-        Outcome::Lost
+        None
     }
 
     fn pause(&self) -> Command {
@@ -276,37 +295,42 @@ impl Cut<'_> {
     }
 }
 
-/// Writes down at what offset the server has ended, beside the handover: a write to disk may take longer than all the
-/// rest. Only what can't be taken back waits for it.
+/// Writes down how far it has come, beside the handover: a write to disk may take longer than all the rest. Only what can't
+/// be taken back waits for it.
 struct Notary {
-    offsets: Option<mpsc::Sender<u64>>,
+    records: Option<mpsc::Sender<Record>>,
     writer: Option<JoinHandle<Result<()>>>,
-    noted: Option<u64>,
+    ended: bool,
     good: bool,
 }
 
 impl Notary {
     fn of(journal: &Journal) -> Self {
-        let (offsets, received) = mpsc::channel();
+        let (records, received) = mpsc::channel();
         let journal = journal.clone();
-        let write = move || received.iter().try_for_each(|offset| journal.append(&Record::Ended { offset }));
-        Notary { offsets: Some(offsets), writer: Some(thread::spawn(write)), noted: None, good: true }
+        let write = move || received.iter().try_for_each(|record| journal.append(&record));
+        Notary { records: Some(records), writer: Some(thread::spawn(write)), ended: false, good: true }
     }
 
-    fn note(&mut self, offset: Option<u64>) {
-        if let (Some(offset), None, Some(offsets)) = (offset, self.noted, &self.offsets) {
-            self.noted = Some(offset);
-            let _ = offsets.send(offset);
+    fn follow(&mut self, machine: &Machine) {
+        if let (Some(offset), false) = (machine.ended_at(), self.ended) {
+            self.ended = true;
+            self.note(Record::Ended { offset });
+        }
+        if *machine.next() == Next::Stop(End::Switched) {
+            self.note(Record::Promoted);
         }
     }
 
-    /// Whether what is next may be done: a shutdown only when the note is on disk.
-    fn is_done_if(&mut self, next: &Next) -> bool {
-        *next != Next::ShutDown || self.finish()
+    fn note(&self, record: Record) {
+        if let Some(records) = &self.records {
+            let _ = records.send(record);
+        }
     }
 
-    fn finish(&mut self) -> bool {
-        self.offsets = None;
+    /// Whether all that is noted is on disk.
+    fn is_on_disk(&mut self) -> bool {
+        self.records = None;
         if let Some(writer) = self.writer.take() {
             self.good = matches!(writer.join(), Ok(Ok(())));
         }

@@ -50,6 +50,13 @@ pub enum Record {
         /// Bytes of the replication stream.
         offset: u64,
     },
+    /// The other one was promoted: from now on it may hold what nobody else has.
+    Promoted,
+    /// A promoted server was restarted, and the operator takes the data it came back with as it is.
+    Accepted {
+        /// Its present run id.
+        run_id: String,
+    },
     /// The last handover was taken back: the server that was to be demoted serves.
     Undone,
     /// All that follows the last handover was done: settings restored, configuration saved.
@@ -245,6 +252,18 @@ impl Journal {
             }
         }
         Ok(at)
+    }
+
+    /// Whether the server that the last handover was to promote is known to have been promoted.
+    pub fn is_promoted(&self) -> Result<bool> {
+        let last = self.records()?.into_iter().rev();
+        let mut last = last.filter(|record| matches!(record, Record::Handover(_) | Record::Promoted | Record::Undone));
+        Ok(matches!(last.next(), Some(Record::Promoted)))
+    }
+
+    /// Whether the operator has taken a server as it is.
+    pub fn is_accepted(&self, server: &str) -> Result<bool> {
+        Ok(self.records()?.iter().any(|record| matches!(record, Record::Accepted { run_id } if run_id == server)))
     }
 
     /// The last word on the warmth of the server that the last handover has demoted.

@@ -122,7 +122,7 @@ pub(super) async fn hand_over(
         Course::Refuse(Refusal::NotReplicating) if call.run.dry => cut(call, pair, to, options).await?,
         Course::GoOn => resume(pair, true, options).await?,
         Course::TakeBack => resume(pair, false, options).await?,
-        Course::Settle => Done { warm: settle(pair, &look.target, to, options).await?, ..Done::default() },
+        Course::Settle => Done { warm: settle(pair, look, to, options).await?, ..Done::default() },
         Course::Refuse(refusal) => return Err(refused(pair, to, refusal)?),
     };
     // Addresses may have changed: find both again.
@@ -158,7 +158,7 @@ fn standing(pair: &Pair, look: &Look) -> Standing {
     Standing {
         stage: look.stage,
         demotes: pair.handover.as_ref().map(Handover::demoted),
-        arrived: pair.has_arrived(&look.target),
+        arrived: pair.has_arrived(look),
         continues: histories.unwrap_or(true),
     }
 }
@@ -185,9 +185,13 @@ fn refused(pair: &Pair, to: Side, refusal: Refusal) -> Result<Error> {
         Refusal::HistoryLost => {
             let other = pair.side(to.other())?;
             let back = if to == Side::Source { "switchover" } else { "rollback" };
-            Error::new(Code::HistoryLost, "was restarted in the middle of the handover and lacks the data")
+            let remedy = match pair.journal.is_promoted()? {
+                true => "it has served: if it has its data, send it REPLICAOF NO ONE and run this again".to_owned(),
+                false => format!("make {other} serve again: run {back}"),
+            };
+            Error::new(Code::HistoryLost, "was restarted in the middle of the handover and may lack the data")
                 .at(pair.side(to)?)
-                .remedy(format!("make {other} serve again: run {back}"))
+                .remedy(remedy)
                 .state(State::Interrupted)
         }
     })
@@ -254,9 +258,16 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
     };
     let (mut done, others) = match outcome.await {
         Ok(done) => done,
-        Err(error) => return Err(put_back(pair, &cut, error).await),
+        Err(error) => {
+            let error = put_back(pair, &cut, error).await;
+            if error.state != State::Interrupted {
+                dismiss(guard);
+            }
+            return Err(error);
+        }
     };
     done.warm = complete(pair, &cut, &others, options).await?;
+    dismiss(guard);
     Ok(done)
 }
 
@@ -267,6 +278,12 @@ fn post_guard(call: &Call, to: Side, options: &Options) -> Option<Guard> {
             call.run.warn(format!("no guard could be posted: {error:#}"));
             None
         }
+    }
+}
+
+fn dismiss(guard: Option<Guard>) {
+    if let Some(guard) = guard {
+        guard.dismiss();
     }
 }
 
@@ -282,7 +299,7 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
     let Ok(demoted) = pair.side(handover.demoted()).cloned() else {
         // It has ended, and the promoted one has all it had: `Pair::look` has seen to that.
         promoted.change(&Command::replicaof_no_one()).await?;
-        settle(pair, &see(&promoted).await?, promoted.side, options).await?;
+        settle(pair, &pair.look().await?, promoted.side, options).await?;
         return Ok(done);
     };
     let journal = pair.journal.clone();
@@ -290,6 +307,13 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
     let followed = (route.host.as_str(), route.port);
     let limits = limits(options, handover, 1);
     let cut = Cut { demoted: &demoted, promoted: &promoted, handover, followed, journal: &journal, limits };
+    let restarted = promoted.identity.run_id != handover.run_id(promoted.side);
+    if !forward && restarted && pair.journal.is_promoted()? {
+        return Err(Error::new(Code::NotWarm, "has served and was restarted: going back would lose what it took")
+            .at(&promoted)
+            .remedy("if it has its data, send it REPLICAOF NO ONE and run the step that hands over to it; if not, send REPLICAOF NO ONE to the other one")
+            .state(State::Interrupted));
+    }
     let left = demoted.replication().await?;
     let machine =
         if forward { Machine::resume(limits, way(handover), left.offset) } else { Machine::take_back(limits) };
@@ -313,8 +337,10 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
     let (at_source, at_target) = tokio::join!(see(source), see(target));
     let (at_source, at_target) = (at_source?.ports, at_target?.ports);
     let (public, aside, from, back) = match (to, &pair.handover) {
-        // Back the way it came: to the ports each one had before.
-        (Side::Source, Some(before)) if before.is_takeover() => (at_target, before.from, at_source, true),
+        // Back the way it came: to the ports each one had before. One that was begun before knows them too.
+        (Side::Source, Some(before)) if before.is_takeover() => {
+            (at_target, if before.back { before.aside } else { before.from }, at_source, true)
+        }
         (Side::Source, _) => (at_source, at_target, at_source, true),
         (Side::Target, _) => {
             let mut checks = options.preflight.clone();
@@ -394,7 +420,9 @@ async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) -> Result<D
     loop {
         done.attempts += 1;
         let waiting = Instant::now();
-        good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience).await?;
+        let moment = good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience);
+        // Nothing has been demoted yet.
+        moment.await.map_err(|error| error.state(State::Undone))?;
         let moment = Phase { name: "moment".into(), microseconds: waiting.elapsed().as_micros() as u64 };
         cut.limits = limits(options, cut.handover, done.attempts);
         let Attempt { end, phases } = cut.run(&pair.run, Machine::new(cut.limits, way(cut.handover))).await;

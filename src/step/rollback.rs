@@ -21,7 +21,7 @@ pub async fn rollback(call: &Call, options: &Options) -> Result<Switchover> {
         Ok(look) => look,
         Err(error) => return bring_back(call, &pair, Side::Source, error).await,
     };
-    if look.stage == Stage::Switched && pair.has_arrived(&look.target) {
+    if look.stage == Stage::Switched && pair.has_arrived(&look) {
         require_warm(&pair, options).await?;
     }
     hand_over(call, &mut pair, &look, Side::Source, options).await

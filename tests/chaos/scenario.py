@@ -361,7 +361,7 @@ class Scenario:
                 advice = ["rollback"]
             elif "run switchover" in outcome.remedy:
                 advice = ["switchover"]
-            elif not alive["source"]:
+            elif "run promote" in outcome.remedy or not alive["source"]:
                 advice = ["promote", "switchover"]
         elif reason == "not_replicating":
             advice = ["replicate", "wait_synced", call]
