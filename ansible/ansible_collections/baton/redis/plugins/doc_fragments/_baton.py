@@ -158,7 +158,7 @@ options:
       - In the first attempt the new master has 4 milliseconds to catch up, in later ones more, up
         to half of O(pause_budget).
     type: int
-    default: 10
+    default: 16
   max_lag_bytes:
     description:
       - How far behind the new master may be at the start of an attempt, in bytes. What it is

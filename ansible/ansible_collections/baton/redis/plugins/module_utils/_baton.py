@@ -48,7 +48,7 @@ TRANSPORT = {
 HANDOVER = {
     "pause_budget": {"type": "float", "default": 1.0},
     "patience": {"type": "float", "default": 30.0},
-    "attempts": {"type": "int", "default": 10},
+    "attempts": {"type": "int", "default": 16},
     "max_lag_bytes": {"type": "int", "default": 65536},
     "max_latency": {"type": "float", "default": 0.025},
     "backlog_bytes": {"type": "int", "default": 268435456},
