@@ -80,6 +80,9 @@ impl Cut<'_> {
                 next => phase_name(next),
             };
             let began = start.elapsed();
+            if matches!(next, Next::Release | Next::Undo) {
+                notary.withdraw();
+            }
             let seen = match next {
                 Next::ShutDown if !notary.is_on_disk() => {
                     Seen::ShutDown(Outcome::Refused("to go on without a journal".into()))
@@ -122,20 +125,20 @@ impl Cut<'_> {
             Next::Demote => Seen::Role(transaction(self.demoted, &self.demotion()).await),
             Next::Promote => match transaction(self.promoted, &self.promotion()).await {
                 // Without the old connection the transaction is sent again over a new one.
-                Outcome::Lost => Seen::Role(self.over_new_connection(self.promoted, &self.promotion()).await),
+                Outcome::Lost => Seen::Role(self.again(self.promoted, &self.promotion(), self.demoted).await),
                 outcome => Seen::Role(outcome),
             },
             Next::Undo => {
                 let undone = match transaction(self.demoted, &self.undoing()).await {
-                    Outcome::Lost => self.over_new_connection(self.demoted, &self.undoing()).await,
+                    Outcome::Lost => self.again(self.demoted, &self.undoing(), self.promoted).await,
                     outcome => outcome,
                 };
                 // If it fails, the pause runs out by itself.
                 let _ = tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await;
                 Seen::Role(undone)
             }
-            Next::AskSource => Seen::Role(self.over_new_connection(self.demoted, &[]).await),
-            Next::AskTarget => Seen::Role(self.over_new_connection(self.promoted, &[]).await),
+            Next::AskSource => Seen::Role(self.ask(self.demoted).await),
+            Next::AskTarget => Seen::Role(self.ask(self.promoted).await),
             Next::Stop(_) => Seen::Released(true),
         }
     }
@@ -151,10 +154,23 @@ impl Cut<'_> {
         }
     }
 
-    /// Sends a transaction over a new connection.
-    async fn over_new_connection(&self, server: &Server, commands: &[Command]) -> Outcome<Changed> {
+    /// Makes a server master over a new connection. The old one may have been cut by another controller that broke our lock
+    /// and has gone the other way since: so only with the lock, and while `other` is none.
+    async fn again(&self, server: &Server, commands: &[Command], other: &Server) -> Outcome<Changed> {
+        let Some(found) = self.found_again(server).await else { return Outcome::Lost };
+        if !matches!(tokio::time::timeout(REPLY, found.lock(false)).await, Ok(Ok(_))) {
+            return Outcome::Lost;
+        }
+        match self.ask(other).await {
+            Outcome::Done(Changed { master: false, .. }) => transaction(&found, commands).await,
+            _ => Outcome::Lost,
+        }
+    }
+
+    /// Looks at a server over a new connection.
+    async fn ask(&self, server: &Server) -> Outcome<Changed> {
         match self.found_again(server).await {
-            Some(found) => transaction(&found, commands).await,
+            Some(found) => transaction(&found, &[]).await,
             None => Outcome::Lost,
         }
     }
@@ -298,6 +314,7 @@ impl Cut<'_> {
 /// Writes down how far it has come, beside the handover: a write to disk may take longer than all the rest. Only what can't
 /// be taken back waits for it.
 struct Notary {
+    journal: Journal,
     records: Option<mpsc::Sender<Record>>,
     writer: Option<JoinHandle<Result<()>>>,
     ended: bool,
@@ -307,9 +324,15 @@ struct Notary {
 impl Notary {
     fn of(journal: &Journal) -> Self {
         let (records, received) = mpsc::channel();
-        let journal = journal.clone();
-        let write = move || received.iter().try_for_each(|record| journal.append(&record));
-        Notary { records: Some(records), writer: Some(thread::spawn(write)), ended: false, good: true }
+        let writer = journal.clone();
+        let write = move || received.iter().try_for_each(|record| writer.append(&record));
+        Notary {
+            journal: journal.clone(),
+            records: Some(records),
+            writer: Some(thread::spawn(write)),
+            ended: false,
+            good: true,
+        }
     }
 
     fn follow(&mut self, machine: &Machine) {
@@ -320,6 +343,16 @@ impl Notary {
         if *machine.next() == Next::Stop(End::Switched) {
             self.note(Record::Promoted);
         }
+    }
+
+    /// It is to serve again: where it stood is no end any more.
+    fn withdraw(&mut self) {
+        if self.ended && self.records.is_some() {
+            self.note(Record::ServesOn);
+        } else if self.ended && self.journal.append(&Record::ServesOn).is_err() {
+            self.good = false;
+        }
+        self.ended = false;
     }
 
     fn note(&self, record: Record) {

@@ -50,6 +50,8 @@ pub enum Record {
         /// Bytes of the replication stream.
         offset: u64,
     },
+    /// It did not end there after all.
+    ServesOn,
     /// The other one was promoted: from now on it may hold what nobody else has.
     Promoted,
     /// A promoted server was restarted, and the operator takes the data it came back with as it is.
@@ -246,7 +248,7 @@ impl Journal {
         let mut at = None;
         for record in self.records()? {
             match record {
-                Record::Handover(_) | Record::Undone => at = None,
+                Record::Handover(_) | Record::Undone | Record::ServesOn => at = None,
                 Record::Ended { offset } => at = Some(offset),
                 _ => {}
             }

@@ -221,6 +221,7 @@ impl Pair {
         }
         let remedy = match self.journal.is_promoted()? {
             true => "it has served: if it has its data, run promote with force, then this again; if not, see the docs",
+            _ if record.fenced => "start the source again with its data, and replicate anew",
             false => "run rollback: the source serves again; then replicate anew",
         };
         Err(Error::new(Code::HistoryLost, "was restarted in the middle of the handover and may lack the source's data")

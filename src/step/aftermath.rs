@@ -27,18 +27,16 @@ const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];
 /// After the cut: the new one's configuration is saved, and everybody follows. Returns whether the old one is warm.
 pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], options: &Options) -> Result<bool> {
     pair.handover = Some(cut.handover.clone());
-    // First: from now on it holds what nobody else has, and is to come back as a master at the public port.
-    if options.rewrite {
-        rewrite(cut.promoted).await?;
-    }
+    save_promoted(pair, cut.promoted, cut.handover, options).await?;
+    let kept = match cut.handover.fenced {
+        true => Ok((false, None)),
+        // Before the others: those that hang on to the old one are let go when it links.
+        false => keep(pair, cut, options).await.map(|(warm, demoted)| (warm, Some(demoted))),
+    };
     bring_along(pair, others, cut.promoted, cut.handover.public).await?;
-    if cut.handover.fenced {
-        restore(pair, cut.promoted, None, cut.handover, options).await?;
-        pair.journal.append(&Record::Settled)?;
-        return Ok(false);
-    }
-    match keep(pair, cut, options).await {
-        Ok(warm) => {
+    match kept {
+        Ok((warm, demoted)) => {
+            restore(pair, cut.promoted, demoted.as_ref(), cut.handover, options).await?;
             pair.journal.append(&Record::Settled)?;
             Ok(warm)
         }
@@ -50,18 +48,25 @@ pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], 
     }
 }
 
+/// First of all: from now on it holds what nobody else has, and is to come back as a master at the public port.
+async fn save_promoted(pair: &Pair, promoted: &Server, handover: &Handover, options: &Options) -> Result<()> {
+    if handover.back {
+        promoted.restore(&pair.journal, None).await?;
+    }
+    if options.rewrite { rewrite(promoted).await } else { Ok(()) }
+}
+
 /// The old one follows, and is saved as a replica: restarted from its old file it would be a master, at the public port.
-async fn keep(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<bool> {
+async fn keep(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<(bool, Server)> {
     // The connection may have been lost in the cut.
     let aside = Server::connect(&pair.run, cut.demoted.side, &at(cut.demoted, cut.handover.aside)).await;
     let demoted = aside.unwrap_or_else(|_| cut.demoted.clone());
     demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
     let warm = link(pair, &demoted, cut.promoted, options.login.as_ref()).await?;
-    restore(pair, cut.promoted, Some(&demoted), cut.handover, options).await?;
     if options.rewrite && !demoted.identity.config_file.is_empty() {
         rewrite(&demoted).await?;
     }
-    Ok(warm)
+    Ok((warm, demoted))
 }
 
 /// Restores what is no longer needed. What is left is restored by `retire`, or by the rollback.
@@ -113,17 +118,21 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
         demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
     }
     let handed_over = pair.handover.as_ref().filter(|record| record.demoted() == to.other());
-    let unsettled = !pair.journal.is_settled()?;
-    let (Some(record), true, false) = (handed_over, unsettled, pair.run.dry) else { return Ok(false) };
-    if options.rewrite {
-        rewrite(promoted).await?;
+    let Some(record) = handed_over else { return Ok(false) };
+    if pair.run.dry || pair.journal.is_settled()? {
+        let Some(demoted) = demoted else { return Ok(false) };
+        let linked = demoted.replication().await?.link_up;
+        if linked || pair.run.dry {
+            return Ok(linked);
+        }
+        return keep_warm(pair, demoted, promoted, options.login.as_ref()).await;
     }
+    save_promoted(pair, promoted, record, options).await?;
     let mut warm = false;
     if let Some(demoted) = demoted {
         let others = others(pair, demoted, promoted).await?;
+        warm = keep_warm(pair, demoted, promoted, options.login.as_ref()).await?;
         bring_along(pair, &others, promoted, record.public).await?;
-        let linked = demoted.replication().await?.link_up;
-        warm = linked || keep_warm(pair, demoted, promoted, options.login.as_ref()).await?;
         if options.rewrite && !demoted.identity.config_file.is_empty() {
             rewrite(demoted).await?;
         }
@@ -135,9 +144,9 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
 
 /// Lets the demoted one follow where it can do so without a full resync.
 async fn keep_warm(pair: &Pair, demoted: &Server, promoted: &Server, login: Option<&Login>) -> Result<bool> {
-    match watch(pair).await?.warmth {
-        Warmth::Warm => Ok(true),
-        Warmth::Resumable => link(pair, demoted, promoted, login).await,
+    match watch(pair, demoted, promoted).await?.warmth {
+        // Also where it is linked: it may lack its fuse.
+        Warmth::Warm | Warmth::Resumable => link(pair, demoted, promoted, login).await,
         Warmth::Lossy(_) => Ok(false),
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         findings::{self, Redirect},
         handover::{End, Limits, Machine, Way, Why},
         moment::{Wanted, drain_limit},
-        stage::{Stage, share_history},
+        stage::share_history,
     },
     error::{Code, Error, Result, State},
     facts::{finish, step_result},
@@ -135,7 +135,6 @@ pub(super) async fn hand_over(
     let serves = if call.run.dry { stage.serves().unwrap_or(to) } else { to };
     let serving = now.side(serves)?.endpoint.to_string();
     let parked = now.side(serves.other()).ok().map(|server| server.endpoint.to_string());
-    let warm = if done.attempted { done.warm } else { stage == Stage::Switched };
     Ok(finish!(
         call.run,
         before,
@@ -143,7 +142,7 @@ pub(super) async fn hand_over(
         Switchover {
             serving,
             parked,
-            warm,
+            warm: done.warm,
             write_gap_ms: done.longest_gap_us as f64 / 1000.0,
             protocol_ms: done.milliseconds(&["pause", "demote", "shut_down", "promote", "confirm"]),
             drain_ms: done.milliseconds(&["drain"]),
@@ -200,7 +199,6 @@ fn refused(pair: &Pair, to: Side, refusal: Refusal) -> Result<Error> {
 /// What the cut has done.
 #[derive(Default)]
 struct Done {
-    attempted: bool,
     phases: Vec<Phase>,
     attempts: u32,
     warm: bool,
@@ -241,7 +239,7 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
         for command in cut.planned() {
             pair.run.action(command);
         }
-        return Ok(Done { attempted: true, warm: !handover.fenced, ..Done::default() });
+        return Ok(Done { warm: !handover.fenced, ..Done::default() });
     }
     let mut guard = post_guard(call, to, options);
     let outcome = async {
@@ -291,7 +289,7 @@ fn dismiss(guard: Option<Guard>) {
 async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Done> {
     let Some(handover) = &pair.handover.clone() else { return Ok(Done::default()) };
     let promoted = pair.side(handover.demoted().other())?.clone();
-    let mut done = Done { attempted: true, attempts: 1, ..Done::default() };
+    let mut done = Done { attempts: 1, ..Done::default() };
     if pair.run.dry {
         pair.run.action(format!("{promoted}: {} the handover", if forward { "go on with" } else { "take back" }));
         return Ok(done);
@@ -416,7 +414,7 @@ fn limits(options: &Options, handover: &Handover, attempt: u32) -> Limits {
 /// Tries the cut at a good moment, several times if need be. Each time writes flow again before the next one.
 async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) -> Result<Done> {
     let wanted = Wanted { lag_bytes: options.max_lag_bytes, latency: options.max_latency };
-    let mut done = Done { attempted: true, ..Done::default() };
+    let mut done = Done::default();
     loop {
         done.attempts += 1;
         let waiting = Instant::now();

@@ -30,7 +30,7 @@ pub async fn rollback(call: &Call, options: &Options) -> Result<Switchover> {
 /// Refuses where the source lacks anything. One that has lost its link for a while, and can still follow, follows again.
 async fn require_warm(pair: &Pair, options: &Options) -> Result<()> {
     let (source, target) = (pair.source()?, pair.target()?);
-    let watched = watch(pair).await?;
+    let watched = watch(pair, source, target).await?;
     let why = match watched.warmth {
         Warmth::Warm => return Ok(()),
         Warmth::Resumable if pair.run.dry => return Ok(()),
