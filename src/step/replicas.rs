@@ -56,7 +56,7 @@ pub(super) async fn bring_along(pair: &Pair, others: &[Server], promoted: &Serve
     let deadline = Deadline::after(WITHIN);
     for replica in others {
         let followed = async {
-            point(replica, &route).await?;
+            point(replica, promoted, &route).await?;
             wait_followed(pair, replica, promoted, deadline).await
         };
         match followed.await {
@@ -71,10 +71,16 @@ pub(super) async fn bring_along(pair: &Pair, others: &[Server], promoted: &Serve
     Ok(())
 }
 
-/// After a takeover the address is the same: to say it again would only cut a link that is being made.
-async fn point(replica: &Server, route: &Route) -> Result<()> {
-    match replica.replication().await?.master {
-        Some((_, port)) if port == route.port => Ok(()),
+/// After a takeover the address is the same, and to say it again would do nothing. But a server that was demoted keeps the
+/// replicas it has until it is linked itself: so they leave it.
+async fn point(replica: &Server, promoted: &Server, route: &Route) -> Result<()> {
+    let (seen, master) = tokio::join!(replica.replication(), promoted.replication());
+    let (seen, master) = (seen?, master?);
+    match &seen.master {
+        Some((_, port)) if *port == route.port && (!seen.link_up || follows(&seen, &master)) => Ok(()),
+        Some((_, port)) if *port == route.port => {
+            replica.change(&Command::new(["CLIENT", "KILL", "TYPE", "master"])).await
+        }
         _ => replica.change(&Command::replicaof(&route.host, route.port)).await,
     }
 }

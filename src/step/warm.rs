@@ -9,6 +9,7 @@ use super::{
 use crate::{
     decide::warmth::{Warmth, stream_errors, warmth},
     error::Result,
+    handover::unpause,
     journal::Record,
     pair::{Pair, see},
     run::Deadline,
@@ -27,6 +28,9 @@ pub(super) struct Watched {
 
 /// Lets `follower` link to `master`, and returns whether it did so by a partial resync.
 pub(super) async fn link(pair: &Pair, follower: &Server, master: &Server, given: Option<&Login>) -> Result<bool> {
+    // A controller that was killed has left its pause, which outlives the change of roles: writes would wait for the rest
+    // of it if this one were promoted again.
+    let _ = follower.ask(&unpause()).await?;
     let full_syncs = full_syncs(master).await?;
     let ports = see(master).await?.ports;
     let login = find_login(pair, follower, master, ports, given).await?;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,6 +78,12 @@ class Pair:
         """Take it to where the target serves and the source is warm."""
         self.follow(keys)
         return rb.switchover(**self.given)
+
+
+def records_of(pair: Pair) -> list[dict[str, Any]]:
+    """Return the records of the pair's journals, by whatever addresses each was kept."""
+    lines = [line for file in pair.journal_dir.iterdir() for line in file.read_text().splitlines()]
+    return sorted(map(json.loads, lines), key=lambda record: float(record["at"]))
 
 
 def put(server: Instance, keys: int) -> None:
