@@ -86,7 +86,7 @@ codes! {
     RdbTooNew, "rdb_too_new", Refused;
     /// There is data in the source that the target can't hold, though it reads the format.
     DataNotHeld, "data_not_held", Refused;
-    /// The source lacks a command of the reversible handover (6.2).
+    /// The source can't be handed over from: before 6.0.15, or before 6.2 and over TLS.
     SourceTooOld, "source_too_old", Refused;
     /// The target lacks a command of the reversible handover (6.2).
     TargetTooOld, "target_too_old", Refused;

@@ -80,12 +80,17 @@ impl Cut<'_> {
                 next => phase_name(next),
             };
             let began = start.elapsed();
-            let seen = match (&next, notary.is_done_if(&next)) {
-                (_, true) => self.carry_out(&next, &fence).await,
-                _ => Seen::ShutDown(Outcome::Refused("to go on without a journal".into())),
+            if matches!(next, Next::Release | Next::Undo) {
+                notary.withdraw();
+            }
+            let seen = match next {
+                Next::ShutDown if !notary.is_on_disk() => {
+                    Seen::ShutDown(Outcome::Refused("to go on without a journal".into()))
+                }
+                _ => self.carry_out(&next, &fence).await,
             };
             machine.saw(seen, began, start.elapsed());
-            notary.note(machine.ended_at());
+            notary.follow(&machine);
             if matches!(machine.next(), Next::Stop(_)) || phase_name(machine.next()) != name {
                 let microseconds = phase_began.elapsed().as_micros() as u64;
                 phases.push(Phase { name: name.to_owned(), microseconds });
@@ -94,7 +99,7 @@ impl Cut<'_> {
                 tokio::time::sleep(BREATH).await;
             }
         };
-        if !notary.finish() {
+        if !notary.is_on_disk() {
             run.warn("the journal could not be written in the handover");
         }
         // Told only now: listeners must not cost the clients time.
@@ -114,34 +119,64 @@ impl Cut<'_> {
             Next::Poll => Seen::Position(position(self.promoted, &[]).await),
             // It can't be ended early before 6.2, and runs out soon.
             Next::Release if self.handover.fenced => Seen::Released(true),
-            Next::Release => {
-                Seen::Released(matches!(tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await, Ok(Ok(_))))
-            }
+            Next::Release => Seen::Released(self.release().await),
             Next::Fence => Seen::Position(fence.close()),
             Next::ShutDown => Seen::ShutDown(fence.shut_down()),
             Next::Demote => Seen::Role(transaction(self.demoted, &self.demotion()).await),
             Next::Promote => match transaction(self.promoted, &self.promotion()).await {
                 // Without the old connection the transaction is sent again over a new one.
-                Outcome::Lost => Seen::Role(self.over_new_connection(self.promoted, &self.promotion()).await),
+                Outcome::Lost => Seen::Role(self.again(self.promoted, &self.promotion(), self.demoted).await),
                 outcome => Seen::Role(outcome),
             },
             Next::Undo => {
                 let undone = match transaction(self.demoted, &self.undoing()).await {
-                    Outcome::Lost => self.over_new_connection(self.demoted, &self.undoing()).await,
+                    Outcome::Lost => self.again(self.demoted, &self.undoing(), self.promoted).await,
                     outcome => outcome,
                 };
                 // If it fails, the pause runs out by itself.
                 let _ = tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await;
                 Seen::Role(undone)
             }
-            Next::AskSource => Seen::Role(self.over_new_connection(self.demoted, &[]).await),
-            Next::AskTarget => Seen::Role(self.over_new_connection(self.promoted, &[]).await),
+            Next::AskSource => Seen::Role(self.ask(self.demoted).await),
+            Next::AskTarget => Seen::Role(self.ask(self.promoted).await),
             Next::Stop(_) => Seen::Released(true),
         }
     }
 
-    /// Sends a transaction to whichever of its ports the server listens on now.
-    async fn over_new_connection(&self, server: &Server, commands: &[Command]) -> Outcome<Changed> {
+    /// Ends the pause; says whether the server answers.
+    async fn release(&self) -> bool {
+        if let Ok(Ok(_)) = tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await {
+            return true;
+        }
+        match self.found_again(self.demoted).await {
+            Some(found) => matches!(tokio::time::timeout(REPLY, found.ask(&unpause())).await, Ok(Ok(_))),
+            None => false,
+        }
+    }
+
+    /// Makes a server master over a new connection. The old one may have been cut by another controller that broke our lock
+    /// and has gone the other way since: so only with the lock, and while `other` is none.
+    async fn again(&self, server: &Server, commands: &[Command], other: &Server) -> Outcome<Changed> {
+        let Some(found) = self.found_again(server).await else { return Outcome::Lost };
+        if !matches!(tokio::time::timeout(REPLY, found.lock(false)).await, Ok(Ok(_))) {
+            return Outcome::Lost;
+        }
+        match self.ask(other).await {
+            Outcome::Done(Changed { master: false, .. }) => transaction(&found, commands).await,
+            _ => Outcome::Lost,
+        }
+    }
+
+    /// Looks at a server over a new connection.
+    async fn ask(&self, server: &Server) -> Outcome<Changed> {
+        match self.found_again(server).await {
+            Some(found) => transaction(&found, &[]).await,
+            None => Outcome::Lost,
+        }
+    }
+
+    /// A new connection to whichever of its ports the server listens on now. The old one is cut.
+    async fn found_again(&self, server: &Server) -> Option<Server> {
         let tls = server.endpoint.tls.is_some();
         let mut endpoints = vec![server.endpoint.clone()];
         for ports in [self.handover.public, self.handover.aside, self.handover.from] {
@@ -154,10 +189,10 @@ impl Cut<'_> {
                 // What was sent over the old connection and not yet read is never to be executed after this look.
                 let old = Command::new(["CLIENT", "KILL", "ID", &server.connection_id.to_string()]);
                 let _ = tokio::time::timeout(REPLY, found.ask(&old)).await;
-                return transaction(&found, commands).await;
+                return Some(found);
             }
         }
-        Outcome::Lost
+        None
     }
 
     fn pause(&self) -> Command {
@@ -276,37 +311,59 @@ impl Cut<'_> {
     }
 }
 
-/// Writes down at what offset the server has ended, beside the handover: a write to disk may take longer than all the
-/// rest. Only what can't be taken back waits for it.
+/// Writes down how far it has come, beside the handover: a write to disk may take longer than all the rest. Only what can't
+/// be taken back waits for it.
 struct Notary {
-    offsets: Option<mpsc::Sender<u64>>,
+    journal: Journal,
+    records: Option<mpsc::Sender<Record>>,
     writer: Option<JoinHandle<Result<()>>>,
-    noted: Option<u64>,
+    ended: bool,
     good: bool,
 }
 
 impl Notary {
     fn of(journal: &Journal) -> Self {
-        let (offsets, received) = mpsc::channel();
-        let journal = journal.clone();
-        let write = move || received.iter().try_for_each(|offset| journal.append(&Record::Ended { offset }));
-        Notary { offsets: Some(offsets), writer: Some(thread::spawn(write)), noted: None, good: true }
-    }
-
-    fn note(&mut self, offset: Option<u64>) {
-        if let (Some(offset), None, Some(offsets)) = (offset, self.noted, &self.offsets) {
-            self.noted = Some(offset);
-            let _ = offsets.send(offset);
+        let (records, received) = mpsc::channel();
+        let writer = journal.clone();
+        let write = move || received.iter().try_for_each(|record| writer.append(&record));
+        Notary {
+            journal: journal.clone(),
+            records: Some(records),
+            writer: Some(thread::spawn(write)),
+            ended: false,
+            good: true,
         }
     }
 
-    /// Whether what is next may be done: a shutdown only when the note is on disk.
-    fn is_done_if(&mut self, next: &Next) -> bool {
-        *next != Next::ShutDown || self.finish()
+    fn follow(&mut self, machine: &Machine) {
+        if let (Some(offset), false) = (machine.ended_at(), self.ended) {
+            self.ended = true;
+            self.note(Record::Ended { offset });
+        }
+        if *machine.next() == Next::Stop(End::Switched) {
+            self.note(Record::Promoted);
+        }
     }
 
-    fn finish(&mut self) -> bool {
-        self.offsets = None;
+    /// It is to serve again: where it stood is no end any more.
+    fn withdraw(&mut self) {
+        if self.ended && self.records.is_some() {
+            self.note(Record::ServesOn);
+        } else if self.ended && self.journal.append(&Record::ServesOn).is_err() {
+            self.good = false;
+        }
+        self.ended = false;
+    }
+
+    fn note(&self, record: Record) {
+        if let Some(records) = &self.records {
+            let _ = records.send(record);
+        }
+    }
+
+    /// Whether all that is noted is on disk.
+    fn is_on_disk(&mut self) -> bool {
+        self.records = None;
         if let Some(writer) = self.writer.take() {
             self.good = matches!(writer.join(), Ok(Ok(())));
         }

@@ -50,6 +50,15 @@ pub enum Record {
         /// Bytes of the replication stream.
         offset: u64,
     },
+    /// It did not end there after all.
+    ServesOn,
+    /// The other one was promoted: from now on it may hold what nobody else has.
+    Promoted,
+    /// A promoted server was restarted, and the operator takes the data it came back with as it is.
+    Accepted {
+        /// Its present run id.
+        run_id: String,
+    },
     /// The last handover was taken back: the server that was to be demoted serves.
     Undone,
     /// All that follows the last handover was done: settings restored, configuration saved.
@@ -239,12 +248,24 @@ impl Journal {
         let mut at = None;
         for record in self.records()? {
             match record {
-                Record::Handover(_) | Record::Undone => at = None,
+                Record::Handover(_) | Record::Undone | Record::ServesOn => at = None,
                 Record::Ended { offset } => at = Some(offset),
                 _ => {}
             }
         }
         Ok(at)
+    }
+
+    /// Whether the server that the last handover was to promote is known to have been promoted.
+    pub fn is_promoted(&self) -> Result<bool> {
+        let last = self.records()?.into_iter().rev();
+        let mut last = last.filter(|record| matches!(record, Record::Handover(_) | Record::Promoted | Record::Undone));
+        Ok(matches!(last.next(), Some(Record::Promoted)))
+    }
+
+    /// Whether the operator has taken a server as it is.
+    pub fn is_accepted(&self, server: &str) -> Result<bool> {
+        Ok(self.records()?.iter().any(|record| matches!(record, Record::Accepted { run_id } if run_id == server)))
     }
 
     /// The last word on the warmth of the server that the last handover has demoted.

@@ -189,11 +189,12 @@ impl Pair {
         Ok(Look { source, target, stage })
     }
 
-    /// Whether the target has come to the ports where clients arrive: true where none are taken over.
-    pub fn has_arrived(&self, target: &Seen) -> bool {
-        self.handover
-            .as_ref()
-            .is_none_or(|record| record.back || !record.is_takeover() || target.ports == record.public)
+    /// Whether the one that the last handover promoted, if that one serves, has come to the ports where clients arrive.
+    pub fn has_arrived(&self, look: &Look) -> bool {
+        let Some(record) = &self.handover else { return true };
+        let promoted = record.demoted().other();
+        let seen = if promoted == Side::Target { Some(&look.target) } else { look.source.as_ref() };
+        look.stage.serves() != Some(promoted) || seen.is_none_or(|seen| is_at_public(record, seen))
     }
 
     fn handed_over_to(&self, target: &Server) -> bool {
@@ -206,7 +207,7 @@ impl Pair {
         let Some(record) = &self.handover else { return Ok(()) };
         let restarted = server.identity.run_id != record.target;
         let unfinished = !record.back && !self.journal.is_settled()?;
-        if !restarted || !unfinished || record.is_takeover() && self.has_arrived(target) {
+        if !restarted || !unfinished || record.is_takeover() && is_at_public(record, target) {
             return Ok(());
         }
         let has_all = |source: &Replication| {
@@ -215,9 +216,17 @@ impl Pair {
         if record.is_takeover() && source.is_some_and(has_all) {
             return Ok(());
         }
+        if self.journal.is_accepted(&server.identity.run_id)? {
+            return Ok(());
+        }
+        let remedy = match self.journal.is_promoted()? {
+            true => "it has served: if it has its data, run promote with force, then this again; if not, see the docs",
+            _ if record.fenced => "start the source again with its data, and replicate anew",
+            false => "run rollback: the source serves again; then replicate anew",
+        };
         Err(Error::new(Code::HistoryLost, "was restarted in the middle of the handover and may lack the source's data")
             .at(server)
-            .remedy("run rollback: the source serves again; then replicate anew")
+            .remedy(remedy)
             .state(State::Interrupted))
     }
 
@@ -317,6 +326,11 @@ impl Look {
     pub fn source(&self) -> Result<&Seen> {
         self.source.as_ref().ok_or_else(|| Error::new(Code::Unreachable, "the source is gone"))
     }
+}
+
+/// Whether a promoted server listens where clients arrive.
+fn is_at_public(record: &Handover, promoted: &Seen) -> bool {
+    !record.is_takeover() || promoted.ports == record.public
 }
 
 /// Everything about one server that the stage depends on.

@@ -158,7 +158,10 @@ class Preflight:
         """Everything found, blockers first."""
     @property
     def strategy(self) -> str:
-        """`reversible`: the old server can take over back for as long as it follows."""
+        """`reversible`: the old server can take over back for as long as it follows.
+
+        `fenced` (a source before 6.2): it is shut down in the handover, and there is no way back.
+        """
     @property
     def plan(self) -> list[str]:
         """What would be done, in order."""
@@ -1010,7 +1013,8 @@ def status(
 
     Raises:
         BatonError: the servers' roles fit no stage (Refused), or one can't be asked
-            (ConnectionFailed), state `unchanged`.
+            (ConnectionFailed), state `unchanged`; a handover stands half-way (Failed `half_done`,
+            Refused `history_lost`), state `interrupted`.
     """
 
 def stand_guard() -> str | None:

@@ -233,6 +233,24 @@ impl Server {
         Ok(())
     }
 
+    /// Sends commands that change the server in one transaction.
+    pub async fn change_together(&self, commands: &[Command]) -> Result<()> {
+        let mut all = vec![Command::new(["MULTI"])];
+        all.extend_from_slice(commands);
+        all.push(Command::new(["EXEC"]));
+        let replies = if self.run.dry { Vec::new() } else { self.pipeline(&all).await? };
+        let mut executed = Vec::new();
+        for (command, reply) in all.iter().zip(replies) {
+            executed = elements(reply.map_err(|said| self.refused(command, &said))?);
+        }
+        let text: Vec<_> = all.iter().map(ToString::to_string).collect();
+        self.run.action(format!("{self}: {}", text.join("; ")));
+        for (command, reply) in commands.iter().zip(executed) {
+            said(reply).map_err(|said| self.refused(command, &said).state(State::Interrupted))?;
+        }
+        Ok(())
+    }
+
     /// `INFO` with every section that the server gives by default, or one of them.
     pub async fn info(&self, section: &str) -> Result<Info> {
         let value = self.read(&Command::info(section)).await?;

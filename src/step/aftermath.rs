@@ -2,6 +2,7 @@
 //! configurations are saved. A rerun after a crash does what is left of it.
 
 use super::{
+    at,
     hand_over::Options,
     login::Login,
     replicas::{bring_along, others},
@@ -12,7 +13,7 @@ use crate::{
     error::{Error, Result, State},
     handover::{Cut, unpause},
     journal::{Handover, Record},
-    pair::{Pair, Seen},
+    pair::{Look, Pair},
     redirect,
     server::{Command, Server, Side, config::MIN_REPLICAS},
 };
@@ -23,46 +24,69 @@ const DEMOTED_SETTINGS: [&str; 4] = ["repl-ping-replica-period", "masteruser", "
 /// What is raised for it on the server that is promoted.
 const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];
 
-/// After the cut: everybody follows, and the new one's configuration is saved. Returns whether the old one is warm.
+/// After the cut: the new one's configuration is saved, and everybody follows. Returns whether the old one is warm.
 pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], options: &Options) -> Result<bool> {
     pair.handover = Some(cut.handover.clone());
-    let gone = cut.handover.fenced;
-    bring_along(pair, others, cut.promoted, cut.handover.public).await?;
-    let kept = if gone { Ok(false) } else { keep(pair, cut, options).await };
-    let warm = match kept {
-        Ok(warm) => warm,
-        // The new one serves all the same.
-        Err(error) => {
-            pair.run.warn(format!("the old one could not be kept warm, so there is no way back: {error}"));
-            false
-        }
+    save_promoted(pair, cut.promoted, cut.handover, options).await?;
+    let kept = match cut.handover.fenced {
+        true => Ok((false, None)),
+        // Before the others: those that hang on to the old one are let go when it links.
+        false => keep(pair, cut, options).await.map(|(warm, demoted)| (warm, Some(demoted))),
     };
-    restore(pair, cut.promoted, (!gone).then_some(cut.demoted), cut.handover).await?;
-    if options.rewrite {
-        rewrite(cut.promoted).await?;
-        // Restarted from its old file it would come back as a master, at the public port.
-        if warm && !cut.demoted.identity.config_file.is_empty() {
-            rewrite(cut.demoted).await?;
+    bring_along(pair, others, cut.promoted, cut.handover.public).await?;
+    match kept {
+        Ok((warm, demoted)) => {
+            restore(pair, cut.promoted, demoted.as_ref(), cut.handover, options).await?;
+            pair.journal.append(&Record::Settled)?;
+            Ok(warm)
+        }
+        // The new one serves all the same, and a rerun does the rest.
+        Err(error) => {
+            pair.run.warn(format!("the old one could not be kept warm yet; run this again: {error}"));
+            Ok(false)
         }
     }
-    pair.journal.append(&Record::Settled)?;
-    Ok(warm)
 }
 
-async fn keep(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<bool> {
-    cut.demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
-    link(pair, cut.demoted, cut.promoted, options.login.as_ref()).await
-}
-
-async fn restore(pair: &Pair, promoted: &Server, demoted: Option<&Server>, handover: &Handover) -> Result<()> {
-    if !handover.back {
-        return promoted.restore(&pair.journal, Some(&[MIN_REPLICAS])).await;
+/// First of all: from now on it holds what nobody else has, and is to come back as a master at the public port.
+async fn save_promoted(pair: &Pair, promoted: &Server, handover: &Handover, options: &Options) -> Result<()> {
+    if handover.back {
+        promoted.restore(&pair.journal, None).await?;
     }
-    // The upgrade is undone: nothing of it is to stay on either.
-    promoted.restore(&pair.journal, None).await?;
+    if options.rewrite { rewrite(promoted).await } else { Ok(()) }
+}
+
+/// The old one follows, and is saved as a replica: restarted from its old file it would be a master, at the public port.
+async fn keep(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<(bool, Server)> {
+    // The connection may have been lost in the cut.
+    let aside = Server::connect(&pair.run, cut.demoted.side, &at(cut.demoted, cut.handover.aside)).await;
+    let demoted = aside.unwrap_or_else(|_| cut.demoted.clone());
+    demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
+    let warm = link(pair, &demoted, cut.promoted, options.login.as_ref()).await?;
+    if options.rewrite && !demoted.identity.config_file.is_empty() {
+        rewrite(&demoted).await?;
+    }
+    Ok((warm, demoted))
+}
+
+/// Restores what is no longer needed. What is left is restored by `retire`, or by the rollback.
+async fn restore(
+    pair: &Pair,
+    promoted: &Server,
+    demoted: Option<&Server>,
+    handover: &Handover,
+    options: &Options,
+) -> Result<()> {
+    // In a rollback the upgrade is undone: nothing of it is to stay on either.
+    let over: Option<&[&str]> = if handover.back { None } else { Some(&[MIN_REPLICAS]) };
+    let sent = pair.run.actions().len();
+    promoted.restore(&pair.journal, over).await?;
+    if options.rewrite && pair.run.actions().len() > sent {
+        rewrite(promoted).await?;
+    }
     match demoted {
-        Some(demoted) => demoted.restore(&pair.journal, Some(&PROMOTED_SETTINGS)).await,
-        None => Ok(()),
+        Some(demoted) if handover.back => demoted.restore(&pair.journal, Some(&PROMOTED_SETTINGS)).await,
+        _ => Ok(()),
     }
 }
 
@@ -84,9 +108,9 @@ pub(super) async fn rewrite(server: &Server) -> Result<()> {
 }
 
 /// Already handed over: does what a crash right after it has left undone. Nothing, if all was done.
-pub(super) async fn settle(pair: &Pair, target: &Seen, to: Side, options: &Options) -> Result<bool> {
+pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options) -> Result<bool> {
     let promoted = pair.side(to)?;
-    if let (Side::Target, false, Some(record)) = (to, pair.has_arrived(target), &pair.handover) {
+    if let (false, Some(record)) = (pair.has_arrived(look), &pair.handover) {
         promoted.change_all(&redirect::arrive(record)).await?;
     }
     let demoted = pair.side(to.other()).ok();
@@ -94,35 +118,35 @@ pub(super) async fn settle(pair: &Pair, target: &Seen, to: Side, options: &Optio
         demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
     }
     let handed_over = pair.handover.as_ref().filter(|record| record.demoted() == to.other());
-    let (Some(record), false) = (handed_over, pair.run.dry) else { return Ok(false) };
-    let unsettled = !pair.journal.is_settled()?;
-    let warm = match demoted {
-        Some(demoted) if unsettled => {
-            let others = others(pair, demoted, promoted).await?;
-            bring_along(pair, &others, promoted, record.public).await?;
-            let seen = demoted.replication().await?;
-            seen.link_up || keep_warm(pair, demoted, promoted, options.login.as_ref()).await?
+    let Some(record) = handed_over else { return Ok(false) };
+    if pair.run.dry || pair.journal.is_settled()? {
+        let Some(demoted) = demoted else { return Ok(false) };
+        let linked = demoted.replication().await?.link_up;
+        if linked || pair.run.dry {
+            return Ok(linked);
         }
-        _ => false,
-    };
-    if unsettled {
-        restore(pair, promoted, demoted, record).await?;
-        if options.rewrite {
-            rewrite(promoted).await?;
-            if let Some(demoted) = demoted.filter(|demoted| warm && !demoted.identity.config_file.is_empty()) {
-                rewrite(demoted).await?;
-            }
-        }
-        pair.journal.append(&Record::Settled)?;
+        return keep_warm(pair, demoted, promoted, options.login.as_ref()).await;
     }
+    save_promoted(pair, promoted, record, options).await?;
+    let mut warm = false;
+    if let Some(demoted) = demoted {
+        let others = others(pair, demoted, promoted).await?;
+        warm = keep_warm(pair, demoted, promoted, options.login.as_ref()).await?;
+        bring_along(pair, &others, promoted, record.public).await?;
+        if options.rewrite && !demoted.identity.config_file.is_empty() {
+            rewrite(demoted).await?;
+        }
+    }
+    restore(pair, promoted, demoted, record, options).await?;
+    pair.journal.append(&Record::Settled)?;
     Ok(warm)
 }
 
 /// Lets the demoted one follow where it can do so without a full resync.
 async fn keep_warm(pair: &Pair, demoted: &Server, promoted: &Server, login: Option<&Login>) -> Result<bool> {
-    match watch(pair).await?.warmth {
-        Warmth::Warm => Ok(true),
-        Warmth::Resumable => link(pair, demoted, promoted, login).await,
+    match watch(pair, demoted, promoted).await?.warmth {
+        // Also where it is linked: it may lack its fuse.
+        Warmth::Warm | Warmth::Resumable => link(pair, demoted, promoted, login).await,
         Warmth::Lossy(_) => Ok(false),
     }
 }
@@ -146,8 +170,16 @@ async fn take_back(pair: &Pair, handover: &Handover, demoted: &Server, promoted:
     if pair.journal.handover()?.as_ref() == Some(handover) {
         pair.journal.append(&Record::Undone)?;
     }
+    restore_both(pair, demoted, promoted).await
+}
+
+/// The one that serves is restored in any case; the other one, if it has died, by a rerun.
+async fn restore_both(pair: &Pair, demoted: &Server, promoted: &Server) -> Result<()> {
     demoted.restore(&pair.journal, Some(&DEMOTED_SETTINGS)).await?;
-    promoted.restore(&pair.journal, Some(&PROMOTED_SETTINGS)).await
+    if let Err(error) = promoted.restore(&pair.journal, Some(&PROMOTED_SETTINGS)).await {
+        pair.run.warn(format!("what was raised for the handover could not be restored: {error}"));
+    }
+    Ok(())
 }
 
 /// A controller has died before it demoted anything: writes need not wait any longer, and what it raised is restored.
@@ -159,9 +191,6 @@ pub(super) async fn call_off(pair: &Pair, to: Side) -> Result<()> {
     }
     match begun {
         Some(handover) => take_back(pair, handover, demoted, promoted).await,
-        None => {
-            demoted.restore(&pair.journal, Some(&DEMOTED_SETTINGS)).await?;
-            promoted.restore(&pair.journal, Some(&PROMOTED_SETTINGS)).await
-        }
+        None => restore_both(pair, demoted, promoted).await,
     }
 }

@@ -1,6 +1,6 @@
 //! The way out of a handover whose promoted server is gone or lacks data: the demoted one serves again.
 
-use super::{Call, at, confirm_role, hand_over::Switchover};
+use super::{Call, aftermath::rewrite, at, confirm_role, hand_over::Switchover, preflight::answers};
 use crate::{
     error::{Code, Error, Result, State},
     facts::finish,
@@ -13,27 +13,35 @@ use crate::{
 /// Makes a demoted server the master again whose successor is gone or lacks its data. `found` is what is wrong; it is
 /// returned where it is something else, or the demoted one is not on side `to`.
 pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error) -> Result<Switchover> {
+    if to == Side::Source && found.code == Code::Unreachable && has_promoted_source(pair).await? {
+        return settle_without_target(call, pair).await;
+    }
     let half_way = [Code::HalfDone, Code::HistoryLost].contains(&found.code);
     let (demoted, record) = match pair.demoted().await? {
         Some((demoted, record)) if half_way && record.demoted() == to => (demoted, record),
         _ => return Err(found),
     };
     let before = pair.facts().await;
-    if demoted.replication().await?.replid != record.replid {
+    if demoted.replication().await?.replid != record.replid || pair.journal.is_promoted()? {
         return Err(Error::new(
             Code::NotWarm,
-            "has followed its successor, which is gone: what it missed since would be lost",
+            "was handed over from, and its successor, which is gone, has served: what that took would be lost",
         )
         .at(demoted)
         .remedy("start that one again; or, if it is lost, send this one REPLICAOF NO ONE and CONFIG SET port"));
     }
-    // The port first: where that is taken, it stays a replica, and a rerun begins here again.
-    for command in redirect::come_back(record) {
-        demoted.change(&command).await.map_err(|error| error.state(State::Interrupted))?;
-    }
-    demoted.change(&Command::replicaof_no_one()).await.map_err(|error| error.state(State::Interrupted))?;
-    call.run.warn("if the other one was promoted and served before it died, what it took then is not in this one");
+    let moves = redirect::come_back(record);
     let serving = at(demoted, record.public_of_demoted());
+    if !moves.is_empty() && answers(&serving.host, serving.port).await {
+        return Err(Error::new(Code::TakeoverImpossible, format!("can't come back: something listens at {serving}"))
+            .at(demoted)
+            .remedy("free the port and run again")
+            .state(State::Interrupted));
+    }
+    // In one: at the public port it is to be seen as a master only.
+    let together = [vec![Command::replicaof_no_one()], moves].concat();
+    demoted.change_together(&together).await.map_err(|error| error.state(State::Interrupted))?;
+    call.run.warn("if the other one was promoted and served before it died, what it took then is not in this one");
     if !call.run.dry {
         confirm_role(demoted, Role::Master).await?;
         Server::connect(&call.run, to, &serving).await?;
@@ -53,7 +61,44 @@ pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error)
             write_gap_ms: 0.0,
             protocol_ms: 0.0,
             drain_ms: 0.0,
-            attempts: 0,
+            attempts: 0
+        }
+    ))
+}
+
+/// Whether a rollback has made the source master, and the target has died since.
+async fn has_promoted_source(pair: &Pair) -> Result<bool> {
+    let begun = pair.handover.as_ref().is_some_and(|record| record.back) && !pair.journal.is_settled()?;
+    match (begun, pair.source()) {
+        (true, Ok(source)) => Ok(source.replication().await?.role == Role::Master),
+        _ => Ok(false),
+    }
+}
+
+/// The end of a rollback whose target has died: the source serves, and is to do so after a restart too.
+async fn settle_without_target(call: &Call, pair: &Pair) -> Result<Switchover> {
+    let (before, source) = (pair.facts().await, pair.source()?);
+    source.restore(&pair.journal, None).await?;
+    if !call.run.dry {
+        rewrite(source).await?;
+        pair.journal.append(&Record::Settled)?;
+    }
+    call.run.warn("the target is gone, and nothing follows the source");
+    let after = pair.facts().await;
+    let serving = source.endpoint.to_string();
+    Ok(finish!(
+        call.run,
+        before,
+        after,
+        Switchover {
+            serving,
+            parked: None,
+            warm: false,
+            phases: Vec::new(),
+            write_gap_ms: 0.0,
+            protocol_ms: 0.0,
+            drain_ms: 0.0,
+            attempts: 0
         }
     ))
 }

@@ -123,7 +123,7 @@ impl Address {
     }
 }
 
-/// A guard on its post. Dropping it tells it that it is not needed any more.
+/// A guard on its post.
 pub struct Guard {
     pipe: ChildStdin,
     ready: Option<oneshot::Receiver<()>>,
@@ -157,18 +157,18 @@ impl Guard {
         Ok(Guard { pipe, ready: Some(ready) })
     }
 
+    /// Tells it that it is not needed any more. One that is not told goes on: with what a controller left that died, and
+    /// where it came to its own end without knowing what became of its last command.
+    pub(super) fn dismiss(mut self) {
+        let _ = self.pipe.write_all(DONE.as_bytes());
+    }
+
     /// Waits until it is on its post; false if it never came.
     pub(super) async fn is_ready(&mut self) -> bool {
         match self.ready.take() {
             Some(ready) => matches!(tokio::time::timeout(READY_WITHIN, ready).await, Ok(Ok(()))),
             None => true,
         }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = self.pipe.write_all(DONE.as_bytes());
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
         findings::{self, Redirect},
         handover::{End, Limits, Machine, Way, Why},
         moment::{Wanted, drain_limit},
-        stage::{Stage, share_history},
+        stage::share_history,
     },
     error::{Code, Error, Result, State},
     facts::{finish, step_result},
@@ -122,7 +122,7 @@ pub(super) async fn hand_over(
         Course::Refuse(Refusal::NotReplicating) if call.run.dry => cut(call, pair, to, options).await?,
         Course::GoOn => resume(pair, true, options).await?,
         Course::TakeBack => resume(pair, false, options).await?,
-        Course::Settle => Done { warm: settle(pair, &look.target, to, options).await?, ..Done::default() },
+        Course::Settle => Done { warm: settle(pair, look, to, options).await?, ..Done::default() },
         Course::Refuse(refusal) => return Err(refused(pair, to, refusal)?),
     };
     // Addresses may have changed: find both again.
@@ -135,7 +135,6 @@ pub(super) async fn hand_over(
     let serves = if call.run.dry { stage.serves().unwrap_or(to) } else { to };
     let serving = now.side(serves)?.endpoint.to_string();
     let parked = now.side(serves.other()).ok().map(|server| server.endpoint.to_string());
-    let warm = if done.attempted { done.warm } else { stage == Stage::Switched };
     Ok(finish!(
         call.run,
         before,
@@ -143,7 +142,7 @@ pub(super) async fn hand_over(
         Switchover {
             serving,
             parked,
-            warm,
+            warm: done.warm,
             write_gap_ms: done.longest_gap_us as f64 / 1000.0,
             protocol_ms: done.milliseconds(&["pause", "demote", "shut_down", "promote", "confirm"]),
             drain_ms: done.milliseconds(&["drain"]),
@@ -158,7 +157,7 @@ fn standing(pair: &Pair, look: &Look) -> Standing {
     Standing {
         stage: look.stage,
         demotes: pair.handover.as_ref().map(Handover::demoted),
-        arrived: pair.has_arrived(&look.target),
+        arrived: pair.has_arrived(look),
         continues: histories.unwrap_or(true),
     }
 }
@@ -185,9 +184,13 @@ fn refused(pair: &Pair, to: Side, refusal: Refusal) -> Result<Error> {
         Refusal::HistoryLost => {
             let other = pair.side(to.other())?;
             let back = if to == Side::Source { "switchover" } else { "rollback" };
-            Error::new(Code::HistoryLost, "was restarted in the middle of the handover and lacks the data")
+            let remedy = match pair.journal.is_promoted()? {
+                true => "it has served: if it has its data, send it REPLICAOF NO ONE and run this again".to_owned(),
+                false => format!("make {other} serve again: run {back}"),
+            };
+            Error::new(Code::HistoryLost, "was restarted in the middle of the handover and may lack the data")
                 .at(pair.side(to)?)
-                .remedy(format!("make {other} serve again: run {back}"))
+                .remedy(remedy)
                 .state(State::Interrupted)
         }
     })
@@ -196,7 +199,6 @@ fn refused(pair: &Pair, to: Side, refusal: Refusal) -> Result<Error> {
 /// What the cut has done.
 #[derive(Default)]
 struct Done {
-    attempted: bool,
     phases: Vec<Phase>,
     attempts: u32,
     warm: bool,
@@ -237,7 +239,7 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
         for command in cut.planned() {
             pair.run.action(command);
         }
-        return Ok(Done { attempted: true, warm: !handover.fenced, ..Done::default() });
+        return Ok(Done { warm: !handover.fenced, ..Done::default() });
     }
     let mut guard = post_guard(call, to, options);
     let outcome = async {
@@ -254,9 +256,16 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
     };
     let (mut done, others) = match outcome.await {
         Ok(done) => done,
-        Err(error) => return Err(put_back(pair, &cut, error).await),
+        Err(error) => {
+            let error = put_back(pair, &cut, error).await;
+            if error.state != State::Interrupted {
+                dismiss(guard);
+            }
+            return Err(error);
+        }
     };
     done.warm = complete(pair, &cut, &others, options).await?;
+    dismiss(guard);
     Ok(done)
 }
 
@@ -270,11 +279,17 @@ fn post_guard(call: &Call, to: Side, options: &Options) -> Option<Guard> {
     }
 }
 
+fn dismiss(guard: Option<Guard>) {
+    if let Some(guard) = guard {
+        guard.dismiss();
+    }
+}
+
 /// Goes on where a handover stopped between its transactions: forward, or back.
 async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Done> {
     let Some(handover) = &pair.handover.clone() else { return Ok(Done::default()) };
     let promoted = pair.side(handover.demoted().other())?.clone();
-    let mut done = Done { attempted: true, attempts: 1, ..Done::default() };
+    let mut done = Done { attempts: 1, ..Done::default() };
     if pair.run.dry {
         pair.run.action(format!("{promoted}: {} the handover", if forward { "go on with" } else { "take back" }));
         return Ok(done);
@@ -282,7 +297,7 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
     let Ok(demoted) = pair.side(handover.demoted()).cloned() else {
         // It has ended, and the promoted one has all it had: `Pair::look` has seen to that.
         promoted.change(&Command::replicaof_no_one()).await?;
-        settle(pair, &see(&promoted).await?, promoted.side, options).await?;
+        settle(pair, &pair.look().await?, promoted.side, options).await?;
         return Ok(done);
     };
     let journal = pair.journal.clone();
@@ -290,6 +305,13 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
     let followed = (route.host.as_str(), route.port);
     let limits = limits(options, handover, 1);
     let cut = Cut { demoted: &demoted, promoted: &promoted, handover, followed, journal: &journal, limits };
+    let restarted = promoted.identity.run_id != handover.run_id(promoted.side);
+    if !forward && restarted && pair.journal.is_promoted()? {
+        return Err(Error::new(Code::NotWarm, "has served and was restarted: going back would lose what it took")
+            .at(&promoted)
+            .remedy("if it has its data, send it REPLICAOF NO ONE and run the step that hands over to it; if not, send REPLICAOF NO ONE to the other one")
+            .state(State::Interrupted));
+    }
     let left = demoted.replication().await?;
     let machine =
         if forward { Machine::resume(limits, way(handover), left.offset) } else { Machine::take_back(limits) };
@@ -313,8 +335,10 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
     let (at_source, at_target) = tokio::join!(see(source), see(target));
     let (at_source, at_target) = (at_source?.ports, at_target?.ports);
     let (public, aside, from, back) = match (to, &pair.handover) {
-        // Back the way it came: to the ports each one had before.
-        (Side::Source, Some(before)) if before.is_takeover() => (at_target, before.from, at_source, true),
+        // Back the way it came: to the ports each one had before. One that was begun before knows them too.
+        (Side::Source, Some(before)) if before.is_takeover() => {
+            (at_target, if before.back { before.aside } else { before.from }, at_source, true)
+        }
         (Side::Source, _) => (at_source, at_target, at_source, true),
         (Side::Target, _) => {
             let mut checks = options.preflight.clone();
@@ -390,11 +414,13 @@ fn limits(options: &Options, handover: &Handover, attempt: u32) -> Limits {
 /// Tries the cut at a good moment, several times if need be. Each time writes flow again before the next one.
 async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) -> Result<Done> {
     let wanted = Wanted { lag_bytes: options.max_lag_bytes, latency: options.max_latency };
-    let mut done = Done { attempted: true, ..Done::default() };
+    let mut done = Done::default();
     loop {
         done.attempts += 1;
         let waiting = Instant::now();
-        good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience).await?;
+        let moment = good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience);
+        // Nothing has been demoted yet.
+        moment.await.map_err(|error| error.state(State::Undone))?;
         let moment = Phase { name: "moment".into(), microseconds: waiting.elapsed().as_micros() as u64 };
         cut.limits = limits(options, cut.handover, done.attempts);
         let Attempt { end, phases } = cut.run(&pair.run, Machine::new(cut.limits, way(cut.handover))).await;

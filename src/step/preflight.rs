@@ -245,7 +245,7 @@ async fn aside(source: &Server, from: Ports, target: Ports, wished: Option<u16>)
 }
 
 /// Whether something listens there.
-async fn answers(host: &str, port: u16) -> bool {
+pub(super) async fn answers(host: &str, port: u16) -> bool {
     let connecting = tokio::net::TcpStream::connect((host, port));
     matches!(tokio::time::timeout(Duration::from_millis(300), connecting).await, Ok(Ok(_)))
 }

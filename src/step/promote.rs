@@ -8,6 +8,7 @@ use crate::{
     decide::stage::{Stage, share_history},
     error::{Code, Error, Result, State},
     facts::{finish, step_result},
+    journal::Record,
     pair::Pair,
     run::Deadline,
     server::{Command, info::Role},
@@ -38,6 +39,11 @@ pub async fn promote(call: &Call, options: &Options) -> Result<Promote> {
     if target.replication().await?.role == Role::Master {
         let serves = match pair.look().await {
             Ok(look) => look.stage != Stage::Apart,
+            Err(error) if options.force && error.code == Code::HistoryLost && !call.run.dry => {
+                call.run.warn("the data with which it was restarted is taken as it is");
+                pair.journal.append(&Record::Accepted { run_id: target.identity.run_id.clone() })?;
+                true
+            }
             Err(_) => options.force,
         };
         // Apart, with a master on each side, is also what a promotion by this step leaves: it is done then.

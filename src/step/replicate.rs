@@ -83,13 +83,22 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     }
     // The first sync would wait 5 seconds for other replicas that never come.
     source.raise(&pair.journal, "repl-diskless-sync-delay", "0").await?;
-    target.change(&Command::replicaof(&route.host, route.port)).await?;
+    let begun = target.change(&Command::replicaof(&route.host, route.port)).await;
     if call.run.dry {
         return Ok(finish!(call.run, before.clone(), before, Replicate { replicating: false, users_carried }));
     }
-    let begun = wait_begun(&pair, options.wait_timeout).await;
+    let begun = match begun {
+        Ok(()) => wait_begun(&pair, options.wait_timeout).await,
+        failed => failed,
+    };
     source.restore(&pair.journal, Some(&["repl-diskless-sync-delay"])).await?;
-    begun?;
+    if let Err(error) = begun {
+        // Without a target nothing is to stay raised for it.
+        if error.code != Code::SyncTimedOut {
+            source.restore(&pair.journal, Some(&["client-output-buffer-limit"])).await?;
+        }
+        return Err(error);
+    }
     super::confirm_role(target, Role::Replica).await?;
     let after = pair.facts().await;
     Ok(finish!(call.run, before, after, Replicate { replicating: true, users_carried }))

@@ -44,7 +44,7 @@ pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
         return Ok(finish!(call.run, before, after, Retire { retired: true, saved: false }));
     }
     let source = pair.source()?;
-    if look.stage == Stage::Switched && !pair.has_arrived(&look.target) {
+    if look.stage == Stage::Switched && !pair.has_arrived(&look) {
         return Err(Error::new(Code::OnlyCopy, "is the master, but does not listen at the public port yet")
             .at(target)
             .remedy("run switchover to finish first"));

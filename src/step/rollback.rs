@@ -21,7 +21,7 @@ pub async fn rollback(call: &Call, options: &Options) -> Result<Switchover> {
         Ok(look) => look,
         Err(error) => return bring_back(call, &pair, Side::Source, error).await,
     };
-    if look.stage == Stage::Switched && pair.has_arrived(&look.target) {
+    if look.stage == Stage::Switched && pair.has_arrived(&look) {
         require_warm(&pair, options).await?;
     }
     hand_over(call, &mut pair, &look, Side::Source, options).await
@@ -30,7 +30,7 @@ pub async fn rollback(call: &Call, options: &Options) -> Result<Switchover> {
 /// Refuses where the source lacks anything. One that has lost its link for a while, and can still follow, follows again.
 async fn require_warm(pair: &Pair, options: &Options) -> Result<()> {
     let (source, target) = (pair.source()?, pair.target()?);
-    let watched = watch(pair).await?;
+    let watched = watch(pair, source, target).await?;
     let why = match watched.warmth {
         Warmth::Warm => return Ok(()),
         Warmth::Resumable if pair.run.dry => return Ok(()),

@@ -52,12 +52,13 @@ pub async fn status(call: &Call) -> Result<Status> {
     let stage = pair.look().await?.stage;
     let serves = stage.serves();
     let address = |side| pair.side(side).ok().map(|server| server.endpoint.to_string());
-    let watched = if stage == Stage::Switched { Some(watch(&pair).await?) } else { None };
+    let watched =
+        if stage == Stage::Switched { Some(watch(&pair, pair.source()?, pair.target()?).await?) } else { None };
     let (warm, why) = match watched.as_ref().map(|watched| &watched.warmth) {
         None => (None, None),
         Some(Warmth::Warm) => (Some(true), None),
         Some(Warmth::Resumable) => {
-            (Some(false), Some("its link is down; rollback or switchover links it again".into()))
+            (Some(false), Some("its link is down; a rerun of switchover, or rollback, links it again".into()))
         }
         Some(Warmth::Lossy(why)) => (Some(false), Some(why.clone())),
     };

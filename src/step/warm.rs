@@ -19,7 +19,7 @@ use crate::{
 /// A replica that may log in reaches its master with the next tick of the once-a-second replication cron.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// How warm the source is now, as the journal and the servers tell.
+/// How warm the old one is now, as the journal and the servers tell.
 pub(super) struct Watched {
     pub warmth: Warmth,
     /// Seconds since 1970 from which on it has been so.
@@ -79,10 +79,10 @@ async fn note(pair: &Pair, follower: &Server, linked: bool) -> Result<()> {
     pair.journal.append(&record)
 }
 
-/// Looks whether the source still follows the target without a gap, and notes it where it does not.
-pub(super) async fn watch(pair: &Pair) -> Result<Watched> {
-    let (source, target) = (pair.source()?, pair.target()?);
-    let (info, master_info) = tokio::join!(source.info("default"), target.info("default"));
+/// Looks whether `follower` still follows `master` without a gap, and notes it where it does not.
+pub(super) async fn watch(pair: &Pair, follower: &Server, master: &Server) -> Result<Watched> {
+    let unchanged = follower.former_run_id.is_none();
+    let (info, master_info) = tokio::join!(follower.info("default"), master.info("default"));
     let (info, master_info) = (info?, master_info?);
     let (follower, master) = (Replication::from(&info), Replication::from(&master_info));
     let (since, errors) = match pair.journal.warmth()? {
@@ -93,7 +93,7 @@ pub(super) async fn watch(pair: &Pair) -> Result<Watched> {
     };
     let met = match (stream_errors(&info), errors) {
         // A restart has set the count to 0.
-        (Some(now), Some(then)) if source.former_run_id.is_none() => now.saturating_sub(then),
+        (Some(now), Some(then)) if unchanged => now.saturating_sub(then),
         _ => 0,
     };
     let found = warmth(&follower, &master, &master_info, met);

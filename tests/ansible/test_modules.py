@@ -128,6 +128,42 @@ def test_the_steps_of_an_upgrade(
     assert target.call("DBSIZE") == KEYS
 
 
+def test_status_at_each_stage(
+    ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path
+) -> None:
+    source, target = pair
+    outcome = ansible.tasks(
+        [
+            *thrice("status"),
+            once("replicate"),
+            once("wait_synced"),
+            once("status"),
+            once("switchover"),
+            *thrice("status"),
+            once("retire"),
+            once("status"),
+        ],
+        "--diff",
+        defaults=connection(source, target, journal_dir),
+    )
+    assert outcome.status == 0, outcome.output
+    assert set(statuses(outcome, "status")) == {"ok"}
+    assert_documented(outcome)
+    found = [task.result for task in outcome.of("status")]
+    stages = [result["stage"] for result in found]
+    assert stages == ["apart"] * 3 + ["following"] + ["switched"] * 3 + ["retired"]
+    assert [result["warm"] for result in found] == [None] * 4 + [True] * 3 + [None]
+    assert {result["serving"] for result in found} == {source.address}
+    assert [found[n]["parked"] is None for n in (0, 4, 7)] == [False, False, True]
+    before, after = found[3], found[4]
+    assert before["since"] is None
+    assert after["since"] > 0
+    assert any("repl-backlog-size" in line for line in after["raised"])
+    assert found[7]["raised"] == []
+    assert all(result["actions"] == [] for result in found)
+    assert "the old one is warm" in after["msg"]
+
+
 def test_promote(ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path) -> None:
     source, target = pair
     outcome = ansible.tasks(

@@ -361,7 +361,12 @@ class Scenario:
                 advice = ["rollback"]
             elif "run switchover" in outcome.remedy:
                 advice = ["switchover"]
-            elif not alive["source"]:
+            elif "send it REPLICAOF NO ONE" in outcome.remedy:
+                # By hand, as it says: the one that was promoted, and restarted with its data.
+                promoted = self.target if self.demoted == "source" else self.source
+                promoted.call("REPLICAOF", "NO", "ONE")
+                advice = [outcome.call]
+            elif "run promote" in outcome.remedy or not alive["source"]:
                 advice = ["promote", "switchover"]
         elif reason == "not_replicating":
             advice = ["replicate", "wait_synced", call]

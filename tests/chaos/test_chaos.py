@@ -27,17 +27,6 @@ POINTS = {
 }
 # Holding the line for longer than any limit takes long: where it hurts most.
 LONG = {"demote", "promote"}
-# What is known to be wrong, and why. To be emptied, not to be added to.
-REFUSED = "promoted, and restarted from its old file, the target is refused for good"
-NOT_SAVED = "the demoted one's file is not saved after its line was cut, nor by a rerun"
-KNOWN = {
-    "kill_target-before-rewrite": REFUSED,
-    "kill_target-after-rewrite": NOT_SAVED,
-    "hold_long-after-demote": NOT_SAVED,
-    "cut-after-demote": NOT_SAVED,
-    "cut-before-unpause": NOT_SAVED,
-    "cut-after-unpause": NOT_SAVED,
-}
 # They mostly wait.
 AT_A_TIME = 6
 PLANS = {
@@ -79,8 +68,7 @@ def running(
 def _cases() -> Iterator[object]:
     for name in PLANS:
         # Some of them are races, which may go well.
-        known = [pytest.mark.xfail(reason=KNOWN[name], strict=False)] if name in KNOWN else []
-        yield pytest.param(name, marks=known, id=name)
+        yield pytest.param(name, id=name)
 
 
 @pytest.mark.parametrize("name", list(_cases()))

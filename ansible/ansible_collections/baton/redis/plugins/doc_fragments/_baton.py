@@ -136,6 +136,84 @@ notes:
     V(interrupted) that running the same task again goes on or undoes.
 """
 
+    HANDOVER = r"""
+options:
+  pause_budget:
+    description:
+      - The longest that writes may wait in one attempt, in seconds.
+      - The server itself ends the pause then, whatever became of this task. Keep it below the
+        applications' own timeouts.
+    type: float
+    default: 1.0
+  patience:
+    description:
+      - How long to wait for a good moment before each attempt, in seconds. That is when the lag is
+        small, the server that serves answers at once, and neither a save, another replica's
+        initial sync nor a script keeps it busy. Writes do not wait meanwhile.
+    type: float
+    default: 30.0
+  attempts:
+    description:
+      - How often to try before giving up. Between two attempts the old master serves as before.
+      - In the first attempt the new master has 4 milliseconds to catch up, in later ones more, up
+        to half of O(pause_budget).
+    type: int
+    default: 16
+  max_lag_bytes:
+    description:
+      - How far behind the new master may be at the start of an attempt, in bytes. What it is
+        behind, writes have to wait for.
+    type: int
+    default: 65536
+  max_latency:
+    description:
+      - How long the server that serves may take to answer at the start of an attempt, in seconds.
+    type: float
+    default: 0.025
+  backlog_bytes:
+    description:
+      - Size of the replication backlog of the new master for as long as the old one is warm, in
+        bytes. What is larger already stays so.
+      - It has to hold what is written in the longest outage that the warm old server should
+        survive.
+    type: int
+    default: 268435456
+  replication_user:
+    description:
+      - ACL user the servers log in to each other with. Without it the login that this task uses
+        for the server that is replicated from.
+    type: str
+  replication_password:
+    description:
+      - Password of O(replication_user).
+    type: str
+  rewrite:
+    description:
+      - Whether both servers write their new role and port to their configuration files (C(CONFIG
+        REWRITE)).
+    type: bool
+    default: true
+  guard:
+    description:
+      - Whether a process of its own stands by on the host the task runs on. If the task is killed
+        in the middle of the handover, that finishes it, or takes it back.
+      - It ends with the task otherwise. It gets passwords through a pipe alone. It does not survive
+        the host it runs on, or the end of a container or unit that takes all its processes along.
+    type: bool
+    default: true
+"""
+
+    LOCK = r"""
+options:
+  break_lock:
+    description:
+      - Whether to cut off another controller that is at work on these servers, from whatever host.
+        Without it the task fails with V(locked) as RV(ignore:reason).
+      - For one that is dead or hangs. Never cut off one that works.
+    type: bool
+    default: false
+"""
+
     ATTRIBUTES = r"""
 options: {}
 attributes:

@@ -44,6 +44,22 @@ TRANSPORT = {
     "connect_timeout": {"type": "float", "default": 5.0},
 }
 
+# The options of a handover, in either direction.
+HANDOVER = {
+    "pause_budget": {"type": "float", "default": 1.0},
+    "patience": {"type": "float", "default": 30.0},
+    "attempts": {"type": "int", "default": 16},
+    "max_lag_bytes": {"type": "int", "default": 65536},
+    "max_latency": {"type": "float", "default": 0.025},
+    "backlog_bytes": {"type": "int", "default": 268435456},
+    "replication_user": {"type": "str"},
+    "replication_password": {"type": "str", "no_log": True},
+    "rewrite": {"type": "bool", "default": True},
+    "guard": {"type": "bool", "default": True},
+}
+# The option of every module that keeps other controllers out.
+LOCK = {"break_lock": {"type": "bool", "default": False}}
+
 
 def option_names():
     """Per server, which option each argument of its Endpoint comes from."""

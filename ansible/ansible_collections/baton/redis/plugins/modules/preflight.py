@@ -111,7 +111,7 @@ findings:
 strategy:
   description:
     - How the switchover would be done. V(reversible) means that the source can take over again
-      afterwards.
+      afterwards, V(fenced) that it is shut down in it (Redis before 6.2), with no way back.
   returned: always
   type: str
   sample: reversible

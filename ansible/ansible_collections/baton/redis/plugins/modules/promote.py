@@ -32,6 +32,7 @@ options:
     default: 10.0
 extends_documentation_fragment:
   - baton.redis._baton
+  - baton.redis._baton.lock
   - baton.redis._baton.attributes
 seealso:
   - module: baton.redis.switchover
@@ -78,7 +79,7 @@ msg:
 reason:
   description:
     - Stable code of what is wrong. For one V(source_in_use), V(not_replicating),
-      V(lag_too_high).
+      V(lag_too_high), V(locked).
   returned: failure
   type: str
   sample: source_in_use
@@ -101,6 +102,7 @@ remedy:
 """
 
 from ansible_collections.baton.redis.plugins.module_utils._baton import (
+    LOCK,
     baton_module,
     exit_step,
     run_step,
@@ -111,6 +113,7 @@ def main():
     module = baton_module(
         force={"type": "bool", "default": False},
         wait_timeout={"type": "float", "default": 10.0},
+        **LOCK,
     )
     exit_step(module, run_step(module, "promote"), "the target is a master")
 

@@ -57,6 +57,7 @@ options:
     default: 60.0
 extends_documentation_fragment:
   - baton.redis._baton
+  - baton.redis._baton.lock
   - baton.redis._baton.attributes
 seealso:
   - module: baton.redis.preflight
@@ -126,7 +127,7 @@ msg:
 reason:
   description:
     - Stable code of what is wrong. For one V(target_has_data), V(same_server),
-      V(source_is_replica), V(rdb_too_new), V(auth_failed).
+      V(source_is_replica), V(rdb_too_new), V(auth_failed), V(locked).
   returned: failure
   type: str
   sample: target_has_data
@@ -149,6 +150,7 @@ remedy:
 """
 
 from ansible_collections.baton.redis.plugins.module_utils._baton import (
+    LOCK,
     baton_module,
     exit_step,
     run_step,
@@ -163,6 +165,7 @@ def main():
         replication_user={"type": "str"},
         replication_password={"type": "str", "no_log": True},
         wait_timeout={"type": "float", "default": 60.0},
+        **LOCK,
     )
     exit_step(module, run_step(module, "replicate"), "the target replicates from the source")
 

@@ -33,6 +33,7 @@ options:
     default: true
 extends_documentation_fragment:
   - baton.redis._baton
+  - baton.redis._baton.lock
   - baton.redis._baton.attributes
 seealso:
   - module: baton.redis.wait_quiescent
@@ -91,7 +92,7 @@ msg:
 reason:
   description:
     - Stable code of what is wrong. For one V(only_copy), V(source_in_use), V(still_running),
-      V(no_answer).
+      V(no_answer), V(locked).
   returned: failure
   type: str
   sample: only_copy
@@ -114,6 +115,7 @@ remedy:
 """
 
 from ansible_collections.baton.redis.plugins.module_utils._baton import (
+    LOCK,
     baton_module,
     exit_step,
     run_step,
@@ -124,6 +126,7 @@ def main():
     module = baton_module(
         wait_timeout={"type": "float", "default": 30.0},
         rewrite={"type": "bool", "default": True},
+        **LOCK,
     )
     exit_step(module, run_step(module, "retire"), "the source is shut down")
 

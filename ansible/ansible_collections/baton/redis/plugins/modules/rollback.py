@@ -12,68 +12,25 @@ version_added: 0.1.0
 description:
   - Is M(baton.redis.switchover) backwards. What was written to the target since is on the source
     as well, and stays.
-  - Needs the source to follow the target still. It is refused when that would lose writes, with
-    nothing changed.
+  - Needs the source to follow the target without a gap. Where its link broke and it can go on from
+    there, it is linked again first. Otherwise it is refused, with nothing changed.
   - A failure before the target is demoted leaves it serving with nothing changed. A later one
     puts back what was changed.
-  - If this task, a server or the network dies half way, nobody accepts writes and nothing is
-    lost.
+  - If this task is killed half way, its O(guard) finishes it or takes it back. If the guard or a
+    server dies as well, nobody accepts writes and nothing is lost.
     The same task run again goes on or undoes.
   - It also makes the source the master again after a switchover in which the target died half
     way, or was restarted without the source's data.
 author:
   - The redis-baton authors (@redis-baton)
-options:
-  pause_budget:
-    description:
-      - The longest that writes may wait in one attempt, in seconds.
-      - The server itself ends the pause then, whatever became of this task. Keep it below the
-        applications' own timeouts.
-    type: float
-    default: 1.0
-  patience:
-    description:
-      - How long to wait for a good moment, when the lag is small, in seconds.
-    type: float
-    default: 30.0
-  attempts:
-    description:
-      - How often to try before giving up. Between two attempts the old master serves as before.
-    type: int
-    default: 3
-  max_lag_bytes:
-    description:
-      - How far behind the source may be at the start of an attempt, in bytes. What it is behind,
-        writes have to wait for.
-    type: int
-    default: 65536
-  backlog_bytes:
-    description:
-      - Size of the replication backlog on both servers until the upgrade has ended, in bytes.
-        What is larger already stays so.
-      - It has to hold what is written in the longest outage that the warm old server should
-        survive.
-    type: int
-    default: 268435456
-  replication_user:
-    description:
-      - ACL user the servers log in to each other with. Without it the one of O(source_user).
-    type: str
-  replication_password:
-    description:
-      - Password of O(replication_user). Without it the one of O(source_password).
-    type: str
-  rewrite:
-    description:
-      - Whether both servers write their new role and port to their configuration files (C(CONFIG
-        REWRITE)).
-    type: bool
-    default: true
 extends_documentation_fragment:
   - baton.redis._baton
+  - baton.redis._baton.handover
+  - baton.redis._baton.lock
   - baton.redis._baton.attributes
 seealso:
   - module: baton.redis.switchover
+  - module: baton.redis.status
 """
 
 EXAMPLES = r"""
@@ -91,13 +48,16 @@ phases:
   elements: dict
   contains:
     name:
-      description: Name of the phase.
+      description:
+        - Name of the phase. V(moment) is the wait for a good one, while writes flow. From V(pause)
+          to V(promote) writes wait.
       type: str
+      sample: drain
     microseconds:
       description: How long it took.
       type: int
 write_gap_ms:
-  description: How long writes had to wait, in milliseconds.
+  description: How long writes had to wait, in milliseconds. Of several attempts the longest.
   returned: success
   type: float
   sample: 2.1
@@ -180,6 +140,8 @@ remedy:
 """
 
 from ansible_collections.baton.redis.plugins.module_utils._baton import (
+    HANDOVER,
+    LOCK,
     baton_module,
     exit_step,
     run_step,
@@ -188,14 +150,8 @@ from ansible_collections.baton.redis.plugins.module_utils._baton import (
 
 def main():
     module = baton_module(
-        pause_budget={"type": "float", "default": 1.0},
-        patience={"type": "float", "default": 30.0},
-        attempts={"type": "int", "default": 3},
-        max_lag_bytes={"type": "int", "default": 65536},
-        backlog_bytes={"type": "int", "default": 268435456},
-        replication_user={"type": "str"},
-        replication_password={"type": "str", "no_log": True},
-        rewrite={"type": "bool", "default": True},
+        **HANDOVER,
+        **LOCK,
     )
     exit_step(module, run_step(module, "rollback"), "the source serves again")
 

@@ -13,11 +13,14 @@ description:
   - Makes the target the master and lets clients arrive there. Writes wait for milliseconds, and
     each connection is cut at most once,
     while nothing of it is half done, so that a retry is safe.
-  - The source then follows the target, ready for M(baton.redis.rollback).
+  - The source then follows the target, ready for M(baton.redis.rollback). So do other replicas of
+    the source.
+  - A source of Redis 6.0 is shut down in it, and there is no way back. M(baton.redis.preflight)
+    says so.
   - A failure before the source is demoted leaves it serving with nothing changed. A later one
     puts back what was changed.
-  - If this task, a server or the network dies half way, nobody accepts writes and nothing is
-    lost.
+  - If this task is killed half way, its O(guard) finishes it or takes it back. If the guard or a
+    server dies as well, nobody accepts writes and nothing is lost.
     The same task run again goes on or undoes. Where the target is gone or was restarted without
     the source's data, M(baton.redis.rollback) makes the source serve again.
 author:
@@ -38,57 +41,15 @@ options:
       - Port the source moves to when the target takes over its own. Without it the first free
         one after the port the target was started on.
     type: int
-  pause_budget:
-    description:
-      - The longest that writes may wait in one attempt, in seconds.
-      - The server itself ends the pause then, whatever became of this task. Keep it below the
-        applications' own timeouts.
-    type: float
-    default: 1.0
-  patience:
-    description:
-      - How long to wait for a good moment, when the lag is small, in seconds.
-    type: float
-    default: 30.0
-  attempts:
-    description:
-      - How often to try before giving up. Between two attempts the old master serves as before.
-    type: int
-    default: 3
-  max_lag_bytes:
-    description:
-      - How far behind the target may be at the start of an attempt, in bytes. What it is behind,
-        writes have to wait for.
-    type: int
-    default: 65536
-  backlog_bytes:
-    description:
-      - Size of the replication backlog on both servers until the upgrade has ended, in bytes.
-        What is larger already stays so.
-      - It has to hold what is written in the longest outage that the warm old server should
-        survive.
-    type: int
-    default: 268435456
-  replication_user:
-    description:
-      - ACL user the servers log in to each other with. Without it the one of O(source_user).
-    type: str
-  replication_password:
-    description:
-      - Password of O(replication_user). Without it the one of O(source_password).
-    type: str
-  rewrite:
-    description:
-      - Whether both servers write their new role and port to their configuration files (C(CONFIG
-        REWRITE)).
-    type: bool
-    default: true
 extends_documentation_fragment:
   - baton.redis._baton
+  - baton.redis._baton.handover
+  - baton.redis._baton.lock
   - baton.redis._baton.attributes
 seealso:
   - module: baton.redis.verify
   - module: baton.redis.wait_quiescent
+  - module: baton.redis.status
   - module: baton.redis.rollback
 """
 
@@ -103,6 +64,13 @@ EXAMPLES = r"""
     source_host: redis-1.example.com
     login_host: redis-2.example.com
     redirect: none
+
+- name: Take no moment in which the server is slow, and cut off a controller that hangs
+  baton.redis.switchover:
+    source_port: 6379
+    login_port: 6380
+    max_latency: 0.005
+    break_lock: true
 """
 
 RETURN = r"""
@@ -113,13 +81,16 @@ phases:
   elements: dict
   contains:
     name:
-      description: Name of the phase.
+      description:
+        - Name of the phase. V(moment) is the wait for a good one, while writes flow. From V(pause)
+          to V(promote) writes wait.
       type: str
+      sample: drain
     microseconds:
       description: How long it took.
       type: int
 write_gap_ms:
-  description: How long writes had to wait, in milliseconds.
+  description: How long writes had to wait, in milliseconds. Of several attempts the longest.
   returned: success
   type: float
   sample: 2.1
@@ -180,7 +151,7 @@ msg:
 reason:
   description:
     - Stable code of what is wrong. For one V(lag_too_high), V(not_replicating),
-      V(takeover_impossible), V(half_done), V(history_lost), V(locked).
+      V(no_good_moment), V(takeover_impossible), V(half_done), V(history_lost), V(locked).
   returned: failure
   type: str
   sample: lag_too_high
@@ -204,6 +175,8 @@ remedy:
 """
 
 from ansible_collections.baton.redis.plugins.module_utils._baton import (
+    HANDOVER,
+    LOCK,
     baton_module,
     exit_step,
     run_step,
@@ -214,14 +187,8 @@ def main():
     module = baton_module(
         redirect={"type": "str", "choices": ["takeover", "none"], "default": "takeover"},
         aside_port={"type": "int"},
-        pause_budget={"type": "float", "default": 1.0},
-        patience={"type": "float", "default": 30.0},
-        attempts={"type": "int", "default": 3},
-        max_lag_bytes={"type": "int", "default": 65536},
-        backlog_bytes={"type": "int", "default": 268435456},
-        replication_user={"type": "str"},
-        replication_password={"type": "str", "no_log": True},
-        rewrite={"type": "bool", "default": True},
+        **HANDOVER,
+        **LOCK,
     )
     exit_step(
         module, run_step(module, "switchover"), "the target is the master and the source stands by"

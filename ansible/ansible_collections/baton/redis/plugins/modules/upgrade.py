@@ -13,6 +13,8 @@ description:
   - Does all the steps of an upgrade in one task, up to O(until).
   - It ends with the target serving everything that was ever acknowledged, or with the source
     serving as before.
+  - If this task is killed in the middle of the switchover, its O(guard) finishes that or takes it
+    back.
   - What is done already is not done again, so the same task goes on where another one was
     interrupted.
   - The role P(baton.redis.upgrade#role) does the same with one task per step.
@@ -44,19 +46,11 @@ options:
     description:
       - The last step to do. The steps are done in the order of the choices.
       - After V(switchover) and V(wait_quiescent) the source stands by, so that
-        M(baton.redis.rollback) can make it serve again.
+        M(baton.redis.rollback) can make it serve again, unless it is older than Redis 6.2.
         After V(retire) it is gone.
     type: str
     choices: [preflight, replicate, wait_synced, verify, switchover, wait_quiescent, retire]
     default: wait_quiescent
-  replication_user:
-    description:
-      - ACL user the servers log in to each other with. Without it the one of O(source_user).
-    type: str
-  replication_password:
-    description:
-      - Password of O(replication_user). Without it the one of O(source_password).
-    type: str
   sync_timeout:
     description:
       - How long the initial sync may take, in seconds.
@@ -67,37 +61,6 @@ options:
       - How many random keys to read and compare, besides the counts of all.
     type: int
     default: 20
-  pause_budget:
-    description:
-      - The longest that writes may wait in one attempt, in seconds.
-      - The server itself ends the pause then, whatever became of this task. Keep it below the
-        applications' own timeouts.
-    type: float
-    default: 1.0
-  patience:
-    description:
-      - How long to wait for a good moment, when the lag is small, in seconds.
-    type: float
-    default: 30.0
-  attempts:
-    description:
-      - How often to try before giving up. Between two attempts the old master serves as before.
-    type: int
-    default: 3
-  max_lag_bytes:
-    description:
-      - How far behind the target may be at the start of an attempt of the switchover, in bytes.
-        What it is behind, writes have to wait for.
-    type: int
-    default: 65536
-  backlog_bytes:
-    description:
-      - Size of the replication backlog on both servers until the upgrade has ended, in bytes.
-        What is larger already stays so.
-      - It has to hold what is written in the longest outage that the warm old server should
-        survive.
-    type: int
-    default: 268435456
   quiet_for:
     description:
       - How long no application command may have arrived, in seconds.
@@ -108,17 +71,14 @@ options:
       - How long each of the other waits may take, in seconds.
     type: float
     default: 60.0
-  rewrite:
-    description:
-      - Whether both servers write their new role and port to their configuration files (C(CONFIG
-        REWRITE)).
-    type: bool
-    default: true
 extends_documentation_fragment:
   - baton.redis._baton
+  - baton.redis._baton.handover
+  - baton.redis._baton.lock
   - baton.redis._baton.attributes
 seealso:
   - module: baton.redis.preflight
+  - module: baton.redis.status
   - module: baton.redis.rollback
   - module: baton.redis.retire
 """
@@ -222,6 +182,8 @@ remedy:
 """
 
 from ansible_collections.baton.redis.plugins.module_utils._baton import (
+    HANDOVER,
+    LOCK,
     baton_module,
     exit_step,
     run_step,
@@ -246,18 +208,12 @@ def main():
             ],
             "default": "wait_quiescent",
         },
-        replication_user={"type": "str"},
-        replication_password={"type": "str", "no_log": True},
         sync_timeout={"type": "float", "default": 3600.0},
         sample_keys={"type": "int", "default": 20, "no_log": False},
-        pause_budget={"type": "float", "default": 1.0},
-        patience={"type": "float", "default": 30.0},
-        attempts={"type": "int", "default": 3},
-        max_lag_bytes={"type": "int", "default": 65536},
-        backlog_bytes={"type": "int", "default": 268435456},
         quiet_for={"type": "float", "default": 1.0},
         wait_timeout={"type": "float", "default": 60.0},
-        rewrite={"type": "bool", "default": True},
+        **HANDOVER,
+        **LOCK,
     )
     facts = run_step(module, "upgrade")
     exit_step(module, facts, f"{facts['serving']} serves")
