@@ -90,7 +90,9 @@ pub fn obstacle(seen: &Glimpse, goal: u64, wanted: Wanted) -> Option<Obstacle> {
     match () {
         () if !behind.link_up || behind.syncing => Some(Obstacle::NotInSync),
         // A full sync is a fork too, and says more.
-        () if ahead.replicas.iter().any(|one| syncing(&one.state) || unsettled(one.offset)) => Some(Obstacle::OtherSync),
+        () if ahead.replicas.iter().any(|one| syncing(&one.state) || unsettled(one.offset)) => {
+            Some(Obstacle::OtherSync)
+        }
         () if forks.iter().any(|fork| ahead_info.flag(fork)) => Some(Obstacle::Fork),
         () if lag > wanted.lag_bytes => Some(Obstacle::Lag(lag)),
         () if behind.offset < goal => Some(Obstacle::NotMoving),

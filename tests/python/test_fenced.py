@@ -106,7 +106,7 @@ def test_a_target_that_hangs_until_the_pause_is_over_changes_nothing(pair: Pair)
     before = config_of(pair.source)
 
     def hang() -> None:
-        """The pause has begun; it ends before the target comes back."""
+        """Let the pause end before the target comes back."""
         pair.target.freeze()
         threading.Timer(0.6, pair.target.thaw).start()
 

@@ -1,4 +1,4 @@
-"""The same call from a machine that has no journal of it: it ends safely, or refuses and says why."""
+"""The same call from a machine without the journal: it ends safely, or refuses and says why."""
 
 from __future__ import annotations
 
