@@ -1,0 +1,309 @@
+//! One call at work: it carries out what the machine says, as `src/handover.rs` does, one message at a time.
+
+use std::time::Duration;
+
+use redis_baton::{
+    decide::{
+        course::Course,
+        handover::{Changed, End, Limits, Machine, Next, Outcome as Seen_, Position, Seen, Way},
+    },
+    server::{Side, info::Keyspace},
+};
+
+use crate::{
+    controller::{Controller, Outcome, Phase, Verdict, Waits, decide, planned},
+    decides::{Decides, Part},
+    servers::{Exec, Op, Reply},
+    world::{Setup, World},
+};
+
+/// A quarter of the pause.
+pub const TICK: Duration = Duration::from_millis(250);
+pub const PAUSE: u8 = 4;
+pub const LIMITS: Limits =
+    Limits { pause: TICK.saturating_mul(PAUSE as u32), drain: TICK.saturating_mul(2), patience: TICK.saturating_mul(2) };
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Got {
+    Reply(Reply),
+    Refused,
+    Lost,
+}
+
+impl<D: Decides> World<D> {
+    /// The next step of a controller that waits for no message.
+    pub fn go(&mut self, setup: &Setup, n: usize) {
+        let controller = &self.controllers[n];
+        match controller.phase {
+            Phase::Lock => {
+                for side in [Side::Source, Side::Target] {
+                    if !self.take_lock(setup, n, side) {
+                        return self.controllers[n].end(Outcome::Refused);
+                    }
+                }
+                self.controllers[n].phase = Phase::Look;
+                // Where nobody else can come between them, the look belongs to the same step.
+                if !setup.parallel {
+                    self.go(setup, n);
+                }
+            }
+            Phase::Look => self.look(setup, n),
+            Phase::Moment => {
+                let record = controller.record.expect("a cut has its record");
+                if self.servers.of(record.promoted()).linked && self.servers.of(record.demoted()).alive {
+                    self.drive(setup, n, Machine::new(LIMITS, setup.way()), true);
+                } else {
+                    self.journal.undone();
+                    self.controllers[n].end(Outcome::Unchanged);
+                }
+            }
+            Phase::Finish { outcome } => self.finish(n, outcome),
+            Phase::Drive { .. } | Phase::Script { .. } | Phase::Ended(_) => {}
+        }
+    }
+
+    fn take_lock(&mut self, setup: &Setup, n: usize, side: Side) -> bool {
+        let (name, server) = (self.controllers[n].name, *self.servers.of(side));
+        let other = self.controllers.iter().any(|other| other.name != name && other.locked[side as usize]);
+        let late = self.late.iter().any(|late| late.of != name && late.to == side && late.locks);
+        if setup.locks && (other || late) {
+            return false;
+        }
+        let controller = &mut self.controllers[n];
+        controller.lives[side as usize] = server.life;
+        controller.up[side as usize] = server.alive;
+        controller.locked[side as usize] = server.alive && setup.locks;
+        true
+    }
+
+    fn look(&mut self, setup: &Setup, n: usize) {
+        let to = self.controllers[n].to;
+        let record = self.journal.standing.last().copied();
+        self.controllers[n].record = record;
+        match decide(&self.servers, &self.journal, to, setup.reads_log) {
+            Verdict::Refuse => self.controllers[n].end(Outcome::Refused),
+            Verdict::BringBack => {
+                let undoing = record.expect("checked").undoing();
+                let port = Exec { port: undoing.port, ..Exec::default() };
+                let role = Exec { follow: Some(None), unpause: true, ..Exec::default() };
+                self.script(setup, n, to, [port, role], true);
+            }
+            Verdict::WithoutSource(offset) => {
+                self.drive(setup, n, Machine::resume_without_source(LIMITS, offset.into()), false);
+            }
+            Verdict::Do(Course::Settle) => {
+                let finish = Phase::Finish { outcome: Outcome::Settled };
+                let left = record.filter(|record| to == Side::Target && self.servers.of(to).port != record.public);
+                match left.map(|record| record.arrival()) {
+                    Some(arrival) if arrival.port.is_some() && setup.manner.takeover => {
+                        self.script(setup, n, to, [arrival, Exec::default()], false);
+                    }
+                    _ => self.controllers[n].phase = finish,
+                }
+            }
+            Verdict::Do(Course::Cut) => match planned(&self.servers, &self.journal, to, setup.manner) {
+                None => self.controllers[n].end(Outcome::Refused),
+                Some(record) => {
+                    self.journal.begin(record);
+                    self.controllers[n].record = Some(record);
+                    self.controllers[n].phase = Phase::Moment;
+                }
+            },
+            Verdict::Do(Course::GoOn) => {
+                let left = self.servers.of(to.other()).log.len();
+                self.drive(setup, n, Machine::resume(LIMITS, setup.way(), left.into()), false);
+            }
+            Verdict::Do(Course::TakeBack) => self.drive(setup, n, Machine::take_back(LIMITS), false),
+            Verdict::Do(Course::Refuse(_)) => unreachable!("told apart before"),
+        }
+    }
+
+    fn drive(&mut self, setup: &Setup, n: usize, machine: Machine, cut: bool) {
+        let machine = D::around(machine, setup.how);
+        self.controllers[n].phase = Phase::Drive { machine, cut, part: 0, said: None };
+        self.send_next(setup, n);
+    }
+
+    fn script(&mut self, _setup: &Setup, n: usize, to: Side, commands: [Exec; 2], bring_back: bool) {
+        self.controllers[n].phase = Phase::Script { to, commands, at: 0, bring_back };
+        self.send(n, to, Op::Exec(commands[0]), false);
+    }
+
+    fn send(&mut self, n: usize, to: Side, op: Op, over_new: bool) {
+        let began = self.controllers[n].clock;
+        self.controllers[n].waits = Some(Waits { to, op, over_new, began, reply: None });
+    }
+
+    /// Sends what the machine wants next, or ends.
+    fn send_next(&mut self, setup: &Setup, n: usize) {
+        let controller = &self.controllers[n];
+        let Phase::Drive { machine, part, .. } = &controller.phase else { return };
+        let record = controller.record.expect("a drive has its record");
+        let (demoted, promoted) = (record.demoted(), record.promoted());
+        let lost = |side: Side| !controller.up[side as usize];
+        let (to, op, over_new) = match machine.next() {
+            Next::Pause => (demoted, Op::Pause, false),
+            Next::Poll => (promoted, Op::Info, false),
+            Next::Release => (demoted, Op::Unpause, setup.releases_anew && lost(demoted)),
+            Next::Demote => match machine.parts() {
+                Some(parts) => (demoted, Op::Exec(of_part(parts[usize::from(*part)], record.demotion())), false),
+                None => (demoted, Op::Exec(record.demotion()), false),
+            },
+            Next::AskSource => (demoted, Op::Exec(Exec::default()), true),
+            Next::AskTarget => (promoted, Op::Exec(Exec::default()), true),
+            Next::Promote => (promoted, Op::Exec(record.promotion()), lost(promoted)),
+            Next::Undo => (demoted, Op::Exec(record.undoing()), lost(demoted)),
+            Next::ShutDown => {
+                // On disk before it is sent: without the source nothing else could tell.
+                let drained = machine.demoted_at().map(|offset| offset as u32);
+                if let Some(record) = self.journal.standing.last_mut() {
+                    record.drained = drained;
+                }
+                (demoted, Op::ShutDown, lost(demoted))
+            }
+            Next::Stop(end) => {
+                let end = end.clone();
+                return self.stopped(n, &end);
+            }
+        };
+        self.send(n, to, op, over_new);
+    }
+
+    fn stopped(&mut self, n: usize, end: &End) {
+        let Phase::Drive { cut, machine, .. } = &self.controllers[n].phase else { return };
+        let taken_back = !*cut && machine.demoted_at() == Some(0);
+        match end {
+            End::Switched => {
+                let outcome = if *cut { Outcome::Switched } else { Outcome::Resumed };
+                self.controllers[n].phase = Phase::Finish { outcome };
+            }
+            End::Undone(_) => {
+                self.journal.undone();
+                self.controllers[n].end(if taken_back { Outcome::TakenBack } else { Outcome::Undone });
+            }
+            End::Unchanged(_) => {
+                if *cut {
+                    self.journal.undone();
+                }
+                self.controllers[n].end(Outcome::Unchanged);
+            }
+            End::HalfDone(_) | End::SourceGone { .. } => self.controllers[n].end(Outcome::Interrupted),
+        }
+    }
+
+    /// The controller sees what became of its message.
+    pub fn see(&mut self, setup: &Setup, n: usize, got: Got) {
+        let Some(waits) = self.controllers[n].waits.take() else { return };
+        if let Phase::Script { to, commands, at, bring_back } = &mut self.controllers[n].phase {
+            let (to, done) = (*to, matches!(got, Got::Reply(reply) if !reply.port_refused));
+            if !done {
+                return self.controllers[n].end(Outcome::Interrupted);
+            }
+            *at += 1;
+            return match commands.get(usize::from(*at)) {
+                Some(next) if *next != Exec::default() => {
+                    let op = Op::Exec(*next);
+                    self.send(n, to, op, false);
+                }
+                _ if *bring_back => {
+                    self.journal.undone();
+                    self.controllers[n].end(Outcome::TakenBack);
+                }
+                _ => self.controllers[n].phase = Phase::Finish { outcome: Outcome::Settled },
+            };
+        }
+        let now = TICK * u32::from(self.controllers[n].clock);
+        let Phase::Drive { machine, part, said, .. } = &mut self.controllers[n].phase else { return };
+        let mut got = got;
+        match machine.next() {
+            // Without the old connection the transaction is sent again over a new one.
+            Next::Promote | Next::Undo if got == Got::Lost && !waits.over_new => {
+                return self.send(n, waits.to, waits.op, true);
+            }
+            Next::Demote => {
+                if let (Some(parts), Got::Reply(reply)) = (machine.parts(), got) {
+                    let so_far = said.get_or_insert(reply);
+                    so_far.master = reply.master;
+                    so_far.port_refused |= reply.port_refused;
+                    if parts[usize::from(*part)] == Part::Look {
+                        so_far.offset = reply.offset;
+                    }
+                    got = Got::Reply(*so_far);
+                    *part += 1;
+                    if usize::from(*part) < parts.len() {
+                        return self.send_next(setup, n);
+                    }
+                }
+            }
+            _ => {}
+        }
+        let seen = seen(machine.next(), got);
+        machine.saw(seen, TICK * u32::from(waits.began), now);
+        self.send_next(setup, n);
+    }
+
+    /// What comes after a handover: the configuration files, if the old one follows, and the line that all was done.
+    fn finish(&mut self, n: usize, outcome: Outcome) {
+        let controller = &self.controllers[n];
+        let to = controller.to;
+        if !self.servers.of(to).alive || self.servers.of(to).life != controller.lives[to as usize] {
+            return self.controllers[n].end(Outcome::Interrupted);
+        }
+        if outcome != Outcome::Settled || !self.journal.settled {
+            for side in [to, to.other()] {
+                let server = self.servers.of_mut(side);
+                if server.alive && (side == to || server.linked || outcome == Outcome::Settled) {
+                    server.file = (server.port, server.follows);
+                }
+            }
+            self.journal.settled = true;
+        }
+        self.controllers[n].end(outcome);
+    }
+}
+
+fn of_part(part: Part, whole: Exec) -> Exec {
+    match part {
+        Part::Follow => Exec { follow: whole.follow, ..Exec::default() },
+        Part::Cut => Exec { kill: whole.kill, ..Exec::default() },
+        Part::Move => Exec { port: whole.port, ..Exec::default() },
+        Part::Look => Exec::default(),
+    }
+}
+
+/// What the machine is told.
+fn seen(next: &Next, got: Got) -> Seen {
+    let said = || "refused".to_owned();
+    let outcome = match got {
+        Got::Reply(reply) => Seen_::Done(reply),
+        Got::Refused => Seen_::Refused(said()),
+        Got::Lost => Seen_::Lost,
+    };
+    fn map<T, U>(outcome: Seen_<T>, with: impl Fn(T) -> U) -> Seen_<U> {
+        match outcome {
+            Seen_::Done(done) => Seen_::Done(with(done)),
+            Seen_::Refused(said) => Seen_::Refused(said),
+            Seen_::Lost => Seen_::Lost,
+        }
+    }
+    match next {
+        Next::Pause | Next::Poll => Seen::Position(map(outcome, |reply| Position {
+            offset: reply.offset.into(),
+            keyspace: Keyspace::new(),
+        })),
+        Next::Release => Seen::Released(got != Got::Lost),
+        Next::ShutDown => Seen::ShutDown(map(outcome, |_| ())),
+        _ => Seen::Role(map(outcome, |reply| Changed {
+            master: reply.master,
+            offset: reply.offset.into(),
+            port_refused: reply.port_refused.then(said),
+        })),
+    }
+}
+
+/// Whether a message can't arrive any more: its server, or its connection, is gone.
+pub fn undeliverable<D>(controller: &Controller<D>, waits: &Waits, alive: bool, life: u8) -> bool {
+    let side = waits.to as usize;
+    !alive || life != controller.lives[side] || !waits.over_new && !controller.up[side]
+}

@@ -1,0 +1,113 @@
+//! What must hold in every state, and what must be reachable for that to mean anything.
+
+use redis_baton::server::Side;
+use stateright::{Model, Property};
+
+use crate::{
+    controller::{Outcome, Phase},
+    decides::Decides,
+    world::{Action, Handovers, Setup, World},
+};
+
+pub const NOTHING_LOST: &str = "who serves has every acknowledged write";
+pub const ONE_MASTER: &str = "never two masters that take writes";
+pub const NOT_STUCK: &str = "a rerun without faults ends with one that serves everything";
+
+pub fn all<D: Decides>() -> Vec<Property<Handovers<D>>> {
+    let mut all = vec![
+        Property::always(NOTHING_LOST, |_, world: &World<D>| nothing_lost(world)),
+        Property::always(ONE_MASTER, |_, world: &World<D>| {
+            !(world.servers.writable(Side::Source) && world.servers.writable(Side::Target))
+        }),
+        Property::always(NOT_STUCK, |model: &Handovers<D>, world: &World<D>| recovers(world, &model.setup)),
+    ];
+    all.extend([
+        Property::sometimes("done", |_, world| ended(world, Outcome::Switched)),
+        Property::sometimes("resumed", |_, world| ended(world, Outcome::Resumed)),
+        Property::sometimes("undone", |_, world| ended(world, Outcome::Undone)),
+        Property::sometimes("taken back", |_, world| ended(world, Outcome::TakenBack)),
+        Property::sometimes("unchanged", |_, world| ended(world, Outcome::Unchanged)),
+    ]);
+    all
+}
+
+fn ended<D>(world: &World<D>, how: Outcome) -> bool {
+    world.controllers.iter().any(|c| matches!(c.phase, Phase::Ended(outcome) if outcome == how))
+}
+
+fn nothing_lost<D>(world: &World<D>) -> bool {
+    let servers = &world.servers;
+    [Side::Source, Side::Target]
+        .into_iter()
+        .all(|side| !servers.serves(side) || servers.of(side).log.has_all(servers.writes))
+}
+
+/// One serves, with everything acknowledged.
+fn well<D: Decides>(world: &World<D>) -> bool {
+    nothing_lost(world) && world.servers.serves(Side::Source) != world.servers.serves(Side::Target)
+}
+
+/// Whether something may be demanded: the data is there, and so is whoever may serve it.
+fn can_recover<D: Decides>(world: &World<D>) -> bool {
+    let servers = &world.servers;
+    let [source, target] = &servers.two;
+    match (source.alive, target.alive) {
+        (true, true) => source.log.has_all(servers.writes) || target.log.has_all(servers.writes),
+        // A master that died is down, not lost: it is to be started again.
+        (true, false) => !target.promoted && source.log.has_all(servers.writes),
+        (false, true) => source.shut_down && target.log.has_all(servers.writes),
+        (false, false) => false,
+    }
+}
+
+/// Whether the same call, and then the other one, ends well, if nothing fails any more.
+pub fn recovers<D: Decides>(world: &World<D>, setup: &Setup) -> bool {
+    if !can_recover(world) {
+        return true;
+    }
+    let mut world = world.clone();
+    let setup = Setup { clock: u8::MAX, parallel: false, ..setup.clone() };
+    world.controllers.clear();
+    world.late.clear();
+    world.servers.stranger = None;
+    [setup.first, setup.first.other()].into_iter().any(|to| {
+        rerun(&mut world, &setup, to);
+        well(&world)
+    })
+}
+
+/// A call to its end: every message arrives, and replication is quick.
+fn rerun<D: Decides>(world: &mut World<D>, setup: &Setup, to: Side) {
+    world.controllers.clear();
+    world.act(setup, Action::Start(to));
+    for _ in 0..400 {
+        while [Side::Source, Side::Target].into_iter().any(|side| world.act(setup, Action::Replicate(side))) {}
+        let c = &world.controllers[0];
+        let (name, before) = (c.name, c.waits);
+        match before {
+            _ if c.ended() => return,
+            None => drop(world.act(setup, Action::Go(name))),
+            Some(waits) if waits.reply.is_none() && reaches(world, &waits) => {
+                world.act(setup, Action::Execute(name));
+            }
+            Some(waits) => {
+                world.act(setup, Action::See(name));
+                // Polling takes time.
+                if world.controllers[0].waits.is_some_and(|next| next.op == waits.op) {
+                    world.act(setup, Action::Tick);
+                }
+            }
+        }
+    }
+    unreachable!("every call ends: {:?}", world.controllers);
+}
+
+fn reaches<D: Decides>(world: &World<D>, waits: &crate::controller::Waits) -> bool {
+    let server = world.servers.of(waits.to);
+    !crate::driver::undeliverable(&world.controllers[0], waits, server.alive, server.life)
+}
+
+/// Named here so that a property can be asked for by name.
+pub fn names<D: Decides>(model: &Handovers<D>) -> Vec<&'static str> {
+    model.properties().iter().map(|property| property.name).collect()
+}

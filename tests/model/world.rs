@@ -1,0 +1,362 @@
+//! The model: everything that can happen next, and what it does.
+
+use std::{fmt::Debug, marker::PhantomData};
+
+use redis_baton::{decide::handover::Way, server::Side};
+use stateright::{Model, Property};
+
+use crate::{
+    controller::{Controller, Journal, Late, Phase, Record},
+    decides::{Decides, How},
+    driver::{Got, PAUSE, undeliverable},
+    properties,
+    servers::{Manner, Op, Port, Reply, Servers},
+};
+
+/// How many of each may happen on one path, and how many in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Faults {
+    pub in_all: u8,
+    pub crashes: u8,
+    pub lost: u8,
+    pub refused: u8,
+    pub links: u8,
+    pub strangers: u8,
+    /// A server dies.
+    pub deaths: [u8; 2],
+    /// A dead one is started again.
+    pub restarts: [u8; 2],
+}
+
+/// One configuration.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub name: &'static str,
+    pub manner: Manner,
+    /// The first call is for this side; a rollback begins with the handover to the target done.
+    pub first: Side,
+    pub writes: u8,
+    /// Calls in all: the first one and reruns.
+    pub calls: u8,
+    /// Reruns may also be of the other one.
+    pub both: bool,
+    /// A call may start while another one is at work.
+    pub parallel: bool,
+    pub locks: bool,
+    /// A connection made in the middle takes the lock again.
+    pub locks_anew: bool,
+    /// The end of the pause is sent over a new connection where the first one is lost.
+    pub releases_anew: bool,
+    /// The operator looks whether the one that died was promoted before he makes the other one serve.
+    pub reads_log: bool,
+    /// The target comes back without its data.
+    pub comes_back_empty: bool,
+    pub faults: Faults,
+    pub how: How,
+    /// The clock of a controller stops there.
+    pub clock: u8,
+}
+
+impl Setup {
+    pub fn way(&self) -> Way {
+        if self.manner.old_source { Way::ShutDown } else { Way::Reversible }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct World<D> {
+    pub servers: Servers,
+    pub journal: Journal,
+    pub controllers: Vec<Controller<D>>,
+    pub late: Vec<Late>,
+    pub started: u8,
+    pub left: Faults,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Tick,
+    Write(Side),
+    Replicate(Side),
+    /// A call begins.
+    Start(Side),
+    Go(u8),
+    /// The server executes the message that a controller waits for.
+    Execute(u8),
+    See(u8),
+    /// A message that nobody waits for any more is executed, or its connection ends before.
+    ExecuteLate(usize),
+    DropLate(usize),
+    // Faults.
+    Crash(u8),
+    Lose(u8),
+    Refuse(u8),
+    Unlink(Side),
+    Die(Side),
+    Restart(Side),
+    Stranger(Port),
+}
+
+pub struct Handovers<D> {
+    pub setup: Setup,
+    pub decides: PhantomData<fn() -> D>,
+}
+
+impl<D: Decides> Model for Handovers<D> {
+    type State = World<D>;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World<D>> {
+        vec![World::start(&self.setup)]
+    }
+
+    fn actions(&self, world: &World<D>, actions: &mut Vec<Action>) {
+        world.actions(&self.setup, actions);
+    }
+
+    fn next_state(&self, world: &World<D>, action: Action) -> Option<World<D>> {
+        let mut next = world.clone();
+        next.act(&self.setup, action).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        properties::all()
+    }
+}
+
+impl<D: Decides> World<D> {
+    pub fn start(setup: &Setup) -> Self {
+        let mut journal = Journal { standing: Vec::new(), settled: true };
+        let mut servers = Servers::following();
+        if setup.first == Side::Source {
+            servers = Servers::switched(setup.manner);
+            let [source, target] = servers.two.map(|server| server.port);
+            let (public, from) = if setup.manner.takeover { (target, Port::From) } else { (target, target) };
+            journal.begin(Record { back: false, public, aside: source, from, replid: 1, target: 0, drained: None });
+            journal.settled = true;
+        }
+        let left = setup.faults;
+        let mut world = World { servers, journal, controllers: Vec::new(), late: Vec::new(), started: 0, left };
+        world.act(setup, Action::Start(setup.first));
+        world
+    }
+
+    fn actions(&self, setup: &Setup, actions: &mut Vec<Action>) {
+        let busy = self.controllers.iter().any(|c| !c.ended());
+        for c in self.controllers.iter().filter(|c| !c.ended()) {
+            match &c.waits {
+                None => actions.push(Action::Go(c.name)),
+                Some(waits) => {
+                    let server = self.servers.of(waits.to);
+                    let gone = undeliverable(c, waits, server.alive, server.life);
+                    if waits.reply.is_some() || gone {
+                        actions.push(Action::See(c.name));
+                    } else {
+                        actions.push(Action::Execute(c.name));
+                        actions.push(Action::Refuse(c.name));
+                    }
+                    if !gone || waits.reply.is_some() {
+                        actions.push(Action::Lose(c.name));
+                    }
+                }
+            }
+            actions.push(Action::Crash(c.name));
+        }
+        for n in 0..self.late.len() {
+            actions.extend([Action::ExecuteLate(n), Action::DropLate(n)]);
+        }
+        let [source, target] = &self.servers.two;
+        if self.controllers.iter().any(|c| c.clock < setup.clock && matches!(c.phase, Phase::Drive { .. }))
+            || source.pause + target.pause > 0
+        {
+            actions.push(Action::Tick);
+        }
+        for side in [Side::Source, Side::Target] {
+            actions.extend([Action::Write(side), Action::Replicate(side)]);
+            actions.extend([Action::Die(side), Action::Restart(side), Action::Unlink(side)]);
+        }
+        if self.started < setup.calls && (!busy || setup.parallel) {
+            actions.push(Action::Start(setup.first));
+            if setup.both {
+                actions.push(Action::Start(setup.first.other()));
+            }
+        }
+        actions.extend([Port::Public, Port::Aside].map(Action::Stranger));
+    }
+
+    fn number(&self, name: u8) -> usize {
+        self.controllers.iter().position(|c| c.name == name).expect("it is at work")
+    }
+
+    /// Takes one of that kind from what may still happen.
+    fn fault(&mut self, kind: impl Fn(&mut Faults) -> &mut u8) -> bool {
+        if self.left.in_all == 0 || *kind(&mut self.left) == 0 {
+            return false;
+        }
+        self.left.in_all -= 1;
+        *kind(&mut self.left) -= 1;
+        true
+    }
+
+    /// Does it, if it can be done.
+    pub fn act(&mut self, setup: &Setup, action: Action) -> bool {
+        match action {
+            Action::Tick => {
+                self.servers.tick();
+                for c in &mut self.controllers {
+                    if matches!(c.phase, Phase::Drive { .. }) {
+                        c.clock = (c.clock + 1).min(setup.clock);
+                    }
+                }
+            }
+            Action::Write(side) => {
+                if self.servers.writes >= setup.writes || !self.servers.writable(side) {
+                    return false;
+                }
+                self.servers.write(side);
+            }
+            Action::Replicate(side) => match self.servers.replicate(side) {
+                Some(servers) => self.servers = servers,
+                None => return false,
+            },
+            Action::Start(side) => {
+                self.controllers.retain(|c| !c.ended());
+                self.controllers.push(Controller::new(self.started, side));
+                self.started += 1;
+            }
+            Action::Go(name) => self.go(setup, self.number(name)),
+            Action::Execute(name) => self.execute(setup, self.number(name)),
+            Action::See(name) => {
+                let n = self.number(name);
+                let Some(waits) = self.controllers[n].waits else { return false };
+                // A server that was told to shut down has done so when nobody listens there.
+                let down = waits.op == Op::ShutDown && !self.servers.of(waits.to).alive;
+                let reply = waits.reply.or(down.then(|| Reply {
+                    master: false,
+                    offset: 0,
+                    port_refused: false,
+                }));
+                self.see(setup, n, reply.map_or(Got::Lost, Got::Reply));
+            }
+            Action::ExecuteLate(n) => {
+                let late = self.late.remove(n);
+                self.executed(setup, late.of, late.to, late.op);
+            }
+            Action::DropLate(n) => drop(self.late.remove(n)),
+            Action::Crash(name) => {
+                if !self.fault(|left| &mut left.crashes) {
+                    return false;
+                }
+                let n = self.number(name);
+                self.leave_behind(setup, n);
+                self.controllers.remove(n);
+            }
+            Action::Lose(name) => {
+                let n = self.number(name);
+                let Some(waits) = self.controllers[n].waits else { return false };
+                let server = self.servers.of(waits.to);
+                let gone = undeliverable(&self.controllers[n], &waits, server.alive, server.life);
+                if !gone && !self.fault(|left| &mut left.lost) {
+                    return false;
+                }
+                self.leave_behind(setup, n);
+                if !waits.over_new {
+                    self.controllers[n].up[waits.to as usize] = false;
+                    self.controllers[n].locked[waits.to as usize] = false;
+                }
+                self.see(setup, n, Got::Lost);
+            }
+            Action::Refuse(name) => {
+                let n = self.number(name);
+                let op = self.controllers[n].waits.map(|waits| waits.op);
+                if !op.is_some_and(Op::changes) || !self.fault(|left| &mut left.refused) {
+                    return false;
+                }
+                self.see(setup, n, Got::Refused);
+            }
+            Action::Unlink(side) => {
+                if !self.servers.of(side).linked || !self.fault(|left| &mut left.links) {
+                    return false;
+                }
+                self.servers.of_mut(side).linked = false;
+            }
+            Action::Die(side) => {
+                if !self.servers.of(side).alive || !self.fault(|left| &mut left.deaths[side as usize]) {
+                    return false;
+                }
+                self.servers.die(side, setup.manner);
+                self.gone(side);
+            }
+            Action::Restart(side) => {
+                let empty = setup.comes_back_empty && side == Side::Target;
+                let allowed = &mut self.left.restarts[side as usize];
+                match (*allowed, self.servers.restart(side, empty, setup.manner)) {
+                    (1.., Some(servers)) => {
+                        *allowed -= 1;
+                        self.servers = servers;
+                    }
+                    _ => return false,
+                }
+            }
+            Action::Stranger(port) => {
+                if !self.servers.free(port) || !self.fault(|left| &mut left.strangers) {
+                    return false;
+                }
+                self.servers.stranger = Some(port);
+            }
+        }
+        true
+    }
+
+    /// The message that a controller waits for stays behind, if it was not executed.
+    fn leave_behind(&mut self, setup: &Setup, n: usize) {
+        let c = &self.controllers[n];
+        let Some(waits) = c.waits else { return };
+        let server = self.servers.of(waits.to);
+        let gone = undeliverable(c, &waits, server.alive, server.life);
+        if waits.reply.is_none() && waits.op.changes() && !gone {
+            let locks = if waits.over_new { setup.locks && setup.locks_anew } else { c.locked[waits.to as usize] };
+            self.late.push(Late { of: c.name, to: waits.to, op: waits.op, over_new: waits.over_new, locks });
+        }
+    }
+
+    fn execute(&mut self, setup: &Setup, n: usize) {
+        let (name, Some(waits)) = (self.controllers[n].name, self.controllers[n].waits) else { return };
+        if waits.over_new {
+            // What was sent over the first connection and not yet read is never to be executed after this.
+            self.late.retain(|late| late.of != name || late.to != waits.to || late.over_new);
+            self.controllers[n].up[waits.to as usize] = false;
+            self.controllers[n].locked[waits.to as usize] = setup.locks && setup.locks_anew;
+        }
+        let reply = self.executed(setup, name, waits.to, waits.op);
+        let n = self.number(name);
+        if let Some(waits) = &mut self.controllers[n].waits
+            && waits.op != Op::ShutDown
+        {
+            waits.reply = Some(reply);
+        }
+    }
+
+    fn executed(&mut self, setup: &Setup, by: u8, to: Side, op: Op) -> Reply {
+        let reply = self.servers.execute(to, op, PAUSE, setup.manner);
+        if !self.servers.of(to).alive {
+            self.gone(to);
+        }
+        if matches!(op, Op::Exec(exec) if exec.kill) {
+            // Every other connection to it is cut, other controllers' too.
+            self.late.retain(|late| late.to != to);
+            for c in self.controllers.iter_mut().filter(|c| c.name != by) {
+                (c.up[to as usize], c.locked[to as usize]) = (false, false);
+            }
+        }
+        reply
+    }
+
+    /// A server is gone: so are its connections and all that was on the way to it.
+    fn gone(&mut self, side: Side) {
+        self.late.retain(|late| late.to != side);
+        for c in &mut self.controllers {
+            (c.up[side as usize], c.locked[side as usize]) = (false, false);
+        }
+    }
+}
