@@ -10,7 +10,10 @@ use redis_baton::{
     server::Side,
 };
 
-use crate::servers::{Exec, Manner, Op, Port, Reply, Servers};
+use crate::{
+    servers::{Exec, Manner, Op, Port, Reply, Servers},
+    world::Setup,
+};
 
 /// A line `handover` in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,11 +52,18 @@ impl Record {
     }
 
     pub fn promotion(&self) -> Exec {
-        Exec { follow: Some(None), ..self.arrival() }
+        Exec { port: moved(self.from, self.public), follow: Some(None), ..Exec::default() }
     }
 
-    pub fn arrival(&self) -> Exec {
-        Exec { port: moved(self.from, self.public), ..Exec::default() }
+    /// Where the server on that side has to listen to serve, if it does not.
+    pub fn missed(&self, side: Side, port: Port) -> Option<Port> {
+        let wanted = if side == self.promoted() { self.public } else { self.home() };
+        (self.is_takeover() && port != wanted).then_some(wanted)
+    }
+
+    /// Whether the demoted one is still where it was to leave.
+    fn at_home(&self, servers: &Servers) -> bool {
+        self.home() != self.aside && servers.of(self.demoted()).port == self.home()
     }
 
     pub fn undoing(&self) -> Exec {
@@ -204,7 +214,7 @@ pub enum Verdict {
 }
 
 /// Looks at both and decides.
-pub fn decide(servers: &Servers, journal: &Journal, to: Side, reads_log: bool) -> Verdict {
+pub fn decide(servers: &Servers, journal: &Journal, to: Side, setup: &Setup) -> Verdict {
     let record = journal.standing.last();
     let [source, target] = &servers.two;
     // Without a record the two are where they were given; with one they are told by run id and configuration file.
@@ -215,7 +225,7 @@ pub fn decide(servers: &Servers, journal: &Journal, to: Side, reads_log: bool) -
         let demoted = servers.of(record.demoted());
         let orphan = !servers.of(record.promoted()).alive && !journal.settled;
         if orphan && demoted.alive && demoted.follows.is_some() {
-            return bring_back(servers, record, to, reads_log);
+            return bring_back(servers, record, to, setup);
         }
         if !target.alive {
             return Verdict::Refuse;
@@ -233,18 +243,19 @@ pub fn decide(servers: &Servers, journal: &Journal, to: Side, reads_log: bool) -
         };
         let Some(stage) = stage else { return Verdict::Refuse };
         if [Stage::Retired, Stage::Switched].contains(&stage) && !history_holds(servers, journal, record) {
-            return bring_back(servers, record, to, reads_log);
+            return bring_back(servers, record, to, setup);
         }
-        return judge(servers, Some(record), stage, to);
+        return judge(servers, Some(record), stage, to, setup);
     }
     match stage(servers.part(Side::Source, false), servers.part(Side::Target, false)) {
-        Some(stage) => judge(servers, None, stage, to),
+        Some(stage) => judge(servers, None, stage, to, setup),
         None => Verdict::Refuse,
     }
 }
 
-fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side) -> Verdict {
+fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side, setup: &Setup) -> Verdict {
     let [source, target] = &servers.two;
+    let master = servers.of(to.other());
     let arrived = record.is_none_or(|record| record.back || !record.is_takeover() || target.port == record.public);
     if stage == Stage::Switched && to == Side::Source && arrived && !source.linked {
         return Verdict::Refuse;
@@ -255,6 +266,12 @@ fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side) -> 
     match course(to, &standing) {
         Course::Refuse(Refusal::NotReplicating | Refusal::SourceRetired | Refusal::NotArrived) => Verdict::Refuse,
         Course::Refuse(Refusal::NoRecord | Refusal::HistoryLost) => Verdict::Refuse,
+        Course::GoOn if setup.mends.back_from_home && record.is_some_and(|r| r.at_home(servers)) => {
+            Verdict::Do(Course::TakeBack)
+        }
+        Course::Cut if setup.mends.both_arrive && record.is_some_and(|r| r.missed(to.other(), master.port).is_some()) => {
+            Verdict::Refuse
+        }
         course => Verdict::Do(course),
     }
 }
@@ -273,9 +290,9 @@ fn history_holds(servers: &Servers, journal: &Journal, record: &Record) -> bool 
 }
 
 /// An operator who does as the documentation says looks into the log of the one that is gone first.
-fn bring_back(servers: &Servers, record: &Record, to: Side, reads_log: bool) -> Verdict {
+fn bring_back(servers: &Servers, record: &Record, to: Side, setup: &Setup) -> Verdict {
     let demoted = servers.of(record.demoted());
-    let served = reads_log && servers.of(record.promoted()).promoted;
+    let served = setup.reads_log && servers.of(record.promoted()).promoted;
     let ours = record.demoted() == to && demoted.alive && demoted.follows.is_some();
     if ours && demoted.replid == record.replid && !served { Verdict::BringBack } else { Verdict::Refuse }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis_baton::{
     decide::{
         course::Course,
-        handover::{Changed, End, Limits, Machine, Next, Outcome as Seen_, Position, Seen, Way},
+        handover::{Changed, End, Limits, Machine, Next, Outcome as Seen_, Position, Seen},
     },
     server::{Side, info::Keyspace},
 };
@@ -81,7 +81,7 @@ impl<D: Decides> World<D> {
         let to = self.controllers[n].to;
         let record = self.journal.standing.last().copied();
         self.controllers[n].record = record;
-        match decide(&self.servers, &self.journal, to, setup.reads_log) {
+        match decide(&self.servers, &self.journal, to, setup) {
             Verdict::Refuse => self.controllers[n].end(Outcome::Refused),
             Verdict::BringBack => {
                 let undoing = record.expect("checked").undoing();
@@ -94,12 +94,13 @@ impl<D: Decides> World<D> {
             }
             Verdict::Do(Course::Settle) => {
                 let finish = Phase::Finish { outcome: Outcome::Settled };
-                let left = record.filter(|record| to == Side::Target && self.servers.of(to).port != record.public);
-                match left.map(|record| record.arrival()) {
-                    Some(arrival) if arrival.port.is_some() && setup.manner.takeover => {
+                let either = to == Side::Target || setup.mends.both_arrive;
+                match record.filter(|_| either).and_then(|record| record.missed(to, self.servers.of(to).port)) {
+                    Some(port) => {
+                        let arrival = Exec { port: Some(port), ..Exec::default() };
                         self.script(setup, n, to, [arrival, Exec::default()], false);
                     }
-                    _ => self.controllers[n].phase = finish,
+                    None => self.controllers[n].phase = finish,
                 }
             }
             Verdict::Do(Course::Cut) => match planned(&self.servers, &self.journal, to, setup.manner) {
@@ -145,7 +146,7 @@ impl<D: Decides> World<D> {
         let (to, op, over_new) = match machine.next() {
             Next::Pause => (demoted, Op::Pause, false),
             Next::Poll => (promoted, Op::Info, false),
-            Next::Release => (demoted, Op::Unpause, setup.releases_anew && lost(demoted)),
+            Next::Release => (demoted, Op::Unpause, setup.mends.releases_anew && lost(demoted)),
             Next::Demote => match machine.parts() {
                 Some(parts) => (demoted, Op::Exec(of_part(parts[usize::from(*part)], record.demotion())), false),
                 None => (demoted, Op::Exec(record.demotion()), false),
@@ -153,7 +154,12 @@ impl<D: Decides> World<D> {
             Next::AskSource => (demoted, Op::Exec(Exec::default()), true),
             Next::AskTarget => (promoted, Op::Exec(Exec::default()), true),
             Next::Promote => (promoted, Op::Exec(record.promotion()), lost(promoted)),
-            Next::Undo => (demoted, Op::Exec(record.undoing()), lost(demoted)),
+            Next::Undo => {
+                if let (Some(record), true) = (self.journal.standing.last_mut(), setup.mends.unmarks) {
+                    record.drained = None;
+                }
+                (demoted, Op::Exec(record.undoing()), lost(demoted))
+            }
             Next::ShutDown => {
                 // On disk before it is sent: without the source nothing else could tell.
                 let drained = machine.demoted_at().map(|offset| offset as u32);
@@ -193,7 +199,7 @@ impl<D: Decides> World<D> {
     }
 
     /// The controller sees what became of its message.
-    pub fn see(&mut self, setup: &Setup, n: usize, got: Got) {
+    pub fn see(&mut self, setup: &Setup, n: usize, mut got: Got) {
         let Some(waits) = self.controllers[n].waits.take() else { return };
         if let Phase::Script { to, commands, at, bring_back } = &mut self.controllers[n].phase {
             let (to, done) = (*to, matches!(got, Got::Reply(reply) if !reply.port_refused));
@@ -215,12 +221,13 @@ impl<D: Decides> World<D> {
         }
         let now = TICK * u32::from(self.controllers[n].clock);
         let Phase::Drive { machine, part, said, .. } = &mut self.controllers[n].phase else { return };
-        let mut got = got;
-        match machine.next() {
+                match machine.next() {
             // Without the old connection the transaction is sent again over a new one.
             Next::Promote | Next::Undo if got == Got::Lost && !waits.over_new => {
                 return self.send(n, waits.to, waits.op, true);
             }
+            // The first one may have been executed: that the second one was refused does not tell.
+            Next::Promote if got == Got::Refused && waits.over_new && setup.mends.refused_is_lost => got = Got::Lost,
             Next::Demote => {
                 if let (Some(parts), Got::Reply(reply)) = (machine.parts(), got) {
                     let so_far = said.get_or_insert(reply);

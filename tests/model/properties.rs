@@ -1,7 +1,7 @@
 //! What must hold in every state, and what must be reachable for that to mean anything.
 
 use redis_baton::server::Side;
-use stateright::{Model, Property};
+use stateright::Property;
 
 use crate::{
     controller::{Outcome, Phase},
@@ -12,6 +12,10 @@ use crate::{
 pub const NOTHING_LOST: &str = "who serves has every acknowledged write";
 pub const ONE_MASTER: &str = "never two masters that take writes";
 pub const NOT_STUCK: &str = "a rerun without faults ends with one that serves everything";
+
+pub const MUST_HOLD: [&str; 3] = [NOTHING_LOST, ONE_MASTER, NOT_STUCK];
+/// So that what holds does not hold of nothing.
+pub const MUST_BE_REACHED: [&str; 5] = ["done", "resumed", "undone", "taken back", "unchanged"];
 
 pub fn all<D: Decides>() -> Vec<Property<Handovers<D>>> {
     let mut all = vec![
@@ -51,13 +55,18 @@ fn well<D: Decides>(world: &World<D>) -> bool {
 fn can_recover<D: Decides>(world: &World<D>) -> bool {
     let servers = &world.servers;
     let [source, target] = &servers.two;
-    match (source.alive, target.alive) {
-        (true, true) => source.log.has_all(servers.writes) || target.log.has_all(servers.writes),
-        // A master that died is down, not lost: it is to be started again.
-        (true, false) => !target.promoted && source.log.has_all(servers.writes),
-        (false, true) => source.shut_down && target.log.has_all(servers.writes),
-        (false, false) => false,
-    }
+    let full = |side: Side| servers.of(side).log.has_all(servers.writes);
+    let alone = match (source.alive, target.alive) {
+        (true, true) => return full(Side::Source) || full(Side::Target),
+        (false, false) => return false,
+        (true, false) => Side::Source,
+        (false, true) => Side::Target,
+    };
+    // A master that died is down, not lost: it is to be started again. So is a demoted one: nobody else knows whether
+    // the other one has everything, except where it was shut down for having been drained.
+    let (this, gone) = (servers.of(alone), servers.of(alone.other()));
+    let demoted = world.journal.standing.last().is_some_and(|record| record.demoted() == alone);
+    full(alone) && (gone.shut_down || !gone.promoted && gone.follows.is_some() && (demoted || this.follows.is_none()))
 }
 
 /// Whether the same call, and then the other one, ends well, if nothing fails any more.
@@ -105,9 +114,4 @@ fn rerun<D: Decides>(world: &mut World<D>, setup: &Setup, to: Side) {
 fn reaches<D: Decides>(world: &World<D>, waits: &crate::controller::Waits) -> bool {
     let server = world.servers.of(waits.to);
     !crate::driver::undeliverable(&world.controllers[0], waits, server.alive, server.life)
-}
-
-/// Named here so that a property can be asked for by name.
-pub fn names<D: Decides>(model: &Handovers<D>) -> Vec<&'static str> {
-    model.properties().iter().map(|property| property.name).collect()
 }

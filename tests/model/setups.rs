@@ -3,17 +3,22 @@
 use redis_baton::server::Side;
 
 use crate::{
-    decides::How,
+    decides::{How, Part},
     servers::Manner,
-    world::{Faults, Setup},
+    world::{Faults, Mends, Setup},
 };
 
 const NONE: Faults =
     Faults { in_all: 0, crashes: 0, lost: 0, refused: 0, links: 0, strangers: 0, deaths: [0, 0], restarts: [0, 0] };
 
 const TAKEOVER: Manner = Manner { takeover: true, old_source: false };
+const STAY: Manner = Manner { takeover: false, old_source: false };
+const OLD: Manner = Manner { takeover: true, old_source: true };
 
-pub const PLAIN: Setup = Setup {
+const MENDED: Mends =
+    Mends { back_from_home: true, both_arrive: true, unmarks: true, refused_is_lost: true, releases_anew: true };
+
+const PLAIN: Setup = Setup {
     name: "takeover, nothing fails",
     manner: TAKEOVER,
     first: Side::Target,
@@ -23,7 +28,7 @@ pub const PLAIN: Setup = Setup {
     parallel: false,
     locks: true,
     locks_anew: true,
-    releases_anew: false,
+    mends: MENDED,
     reads_log: true,
     comes_back_empty: false,
     faults: NONE,
@@ -31,11 +36,118 @@ pub const PLAIN: Setup = Setup {
     clock: 6,
 };
 
-pub fn sound() -> Vec<Setup> {
-    let faults = |in_all| Faults { in_all, ..NONE };
-    vec![
+/// Anything but the death of a server.
+const MISHAPS: Faults = Faults { in_all: 2, crashes: 1, lost: 2, refused: 1, links: 1, strangers: 1, ..NONE };
+const SOURCE_DIES: Faults = Faults { crashes: 1, lost: 1, deaths: [1, 0], ..MISHAPS };
+const SOURCE_RESTARTS: Faults = Faults { restarts: [1, 0], ..SOURCE_DIES };
+const TARGET_DIES: Faults = Faults { deaths: [0, 1], ..SOURCE_DIES };
+const TARGET_RESTARTS: Faults = Faults { restarts: [0, 1], deaths: [0, 1], ..SOURCE_DIES };
+
+/// What must hold.
+pub fn sound(deep: bool) -> Vec<Setup> {
+    let mut setups = vec![
         PLAIN,
-        Setup { name: "takeover, controller dies", faults: Faults { crashes: 1, ..faults(1) }, ..PLAIN },
-        Setup { name: "takeover, connection lost", faults: Faults { lost: 1, crashes: 1, ..faults(2) }, ..PLAIN },
+        Setup { name: "takeover, mishaps", faults: MISHAPS, ..PLAIN },
+        Setup { name: "takeover, the source dies", faults: SOURCE_DIES, ..PLAIN },
+        Setup { name: "takeover, the source is restarted", faults: SOURCE_RESTARTS, ..PLAIN },
+        Setup { name: "takeover, the target dies", faults: TARGET_DIES, ..PLAIN },
+        Setup { name: "takeover, the target is restarted", faults: TARGET_RESTARTS, ..PLAIN },
+        Setup {
+            name: "takeover, the target comes back empty",
+            faults: TARGET_RESTARTS,
+            comes_back_empty: true,
+            ..PLAIN
+        },
+        Setup { name: "redirect=none, mishaps", manner: STAY, faults: MISHAPS, ..PLAIN },
+        Setup { name: "redirect=none, the source dies", manner: STAY, faults: SOURCE_DIES, ..PLAIN },
+        Setup { name: "redirect=none, the target dies", manner: STAY, faults: TARGET_DIES, ..PLAIN },
+        Setup { name: "rollback, mishaps", first: Side::Source, faults: MISHAPS, ..PLAIN },
+        Setup { name: "rollback, the source dies", first: Side::Source, faults: SOURCE_DIES, ..PLAIN },
+        Setup { name: "rollback, the target dies", first: Side::Source, faults: TARGET_DIES, ..PLAIN },
+        Setup { name: "two controllers", parallel: true, faults: Faults { crashes: 1, lost: 1, ..MISHAPS }, ..PLAIN },
+        Setup {
+            name: "two controllers, redirect=none",
+            parallel: true,
+            manner: STAY,
+            faults: Faults { crashes: 1, lost: 1, ..MISHAPS },
+            ..PLAIN
+        },
+        Setup { name: "source is shut down, mishaps", manner: OLD, faults: MISHAPS, ..PLAIN },
+        Setup { name: "source is shut down, it dies", manner: OLD, faults: SOURCE_DIES, ..PLAIN },
+        Setup { name: "source is shut down, the target dies", manner: OLD, faults: TARGET_DIES, ..PLAIN },
+    ];
+    for setup in &mut setups {
+        if deep {
+            setup.writes += 1;
+            setup.calls += 1;
+            setup.clock += 3;
+            setup.faults.in_all += u8::from(setup.faults.in_all > 0);
+            setup.faults.crashes *= 2;
+        } else if setup.parallel || setup.faults.in_all > 0 {
+            setup.writes -= 1;
+        }
+    }
+    setups
+}
+
+/// What is broken on purpose, and must be found.
+pub fn broken() -> Vec<Setup> {
+    use Part::{Cut, Follow, Look, Move};
+    let lost = Faults { in_all: 1, lost: 1, crashes: 1, ..NONE };
+    let lost_twice = Faults { in_all: 2, lost: 2, ..NONE };
+    vec![
+        Setup { name: "promoted before the demotion", how: How::PromoteFirst, manner: STAY, ..PLAIN },
+        Setup { name: "promoted before the demotion, takeover", how: How::PromoteFirst, ..PLAIN },
+        Setup { name: "the offset first, then the demotion", how: How::Parts([Look, Cut, Move, Follow]), ..PLAIN },
+        Setup {
+            name: "one command each",
+            how: How::Parts([Follow, Cut, Move, Look]),
+            faults: Faults { crashes: 1, ..lost },
+            ..PLAIN
+        },
+        Setup { name: "the offset of the pause", how: How::EarlyOffset, ..PLAIN },
+        Setup { name: "a lost promotion is undone", how: How::UndoLostPromotion, faults: lost_twice, manner: STAY, ..PLAIN },
+        Setup { name: "a lost promotion is undone, takeover", how: How::UndoLostPromotion, faults: lost_twice, ..PLAIN },
+        Setup { name: "two controllers, no lock", parallel: true, locks: false, faults: lost, manner: STAY, ..PLAIN },
+        Setup { name: "shut down before the drain", how: How::ShutDownFirst, manner: OLD, ..PLAIN },
+    ]
+}
+
+/// What was found in the code around the machine when this was written, and is not mended there yet: it must be found
+/// for as long as the mend is switched off here.
+pub fn open() -> Vec<Setup> {
+    let strangers = Faults { in_all: 2, strangers: 1, crashes: 1, ..NONE };
+    vec![
+        Setup {
+            name: "aside taken, and the controller dies",
+            faults: strangers,
+            mends: Mends { back_from_home: false, ..MENDED },
+            writes: 1,
+            ..PLAIN
+        },
+        Setup {
+            name: "public taken as the source is to serve",
+            faults: strangers,
+            mends: Mends { both_arrive: false, ..MENDED },
+            first: Side::Source,
+            writes: 1,
+            ..PLAIN
+        },
+        Setup {
+            name: "promoted, then refused",
+            faults: Faults { in_all: 2, lost: 1, refused: 1, ..NONE },
+            mends: Mends { refused_is_lost: false, ..MENDED },
+            manner: STAY,
+            writes: 1,
+            ..PLAIN
+        },
+        Setup {
+            name: "drained, undone, gone",
+            faults: Faults { in_all: 2, refused: 1, deaths: [1, 0], ..NONE },
+            mends: Mends { unmarks: false, ..MENDED },
+            manner: OLD,
+            writes: 2,
+            ..PLAIN
+        },
     ]
 }

@@ -28,6 +28,22 @@ pub struct Faults {
     pub restarts: [u8; 2],
 }
 
+/// What the code around the machine must do beyond what it did when this was written: see `setups::open`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mends {
+    /// A demoted server that could not leave the public port is made master again by any rerun.
+    pub back_from_home: bool,
+    /// A master that is not where clients arrive is brought there by `settle`, on either side, and is not handed over
+    /// from before.
+    pub both_arrive: bool,
+    /// The mark that the source was drained is taken off the journal before the source is made master again.
+    pub unmarks: bool,
+    /// A promotion that is refused when it is sent again counts as lost.
+    pub refused_is_lost: bool,
+    /// The end of the pause is sent over a new connection where the first one is lost.
+    pub releases_anew: bool,
+}
+
 /// One configuration.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -45,8 +61,7 @@ pub struct Setup {
     pub locks: bool,
     /// A connection made in the middle takes the lock again.
     pub locks_anew: bool,
-    /// The end of the pause is sent over a new connection where the first one is lost.
-    pub releases_anew: bool,
+    pub mends: Mends,
     /// The operator looks whether the one that died was promoted before he makes the other one serve.
     pub reads_log: bool,
     /// The target comes back without its data.
@@ -272,6 +287,7 @@ impl<D: Decides> World<D> {
                 if !op.is_some_and(Op::changes) || !self.fault(|left| &mut left.refused) {
                     return false;
                 }
+                self.arrives(setup, n);
                 self.see(setup, n, Got::Refused);
             }
             Action::Unlink(side) => {
@@ -320,14 +336,19 @@ impl<D: Decides> World<D> {
         }
     }
 
+    /// What was sent over the first connection and not yet read is never executed after one over a new connection.
+    fn arrives(&mut self, setup: &Setup, n: usize) {
+        let c = &mut self.controllers[n];
+        if let Some(waits) = c.waits.filter(|waits| waits.over_new) {
+            self.late.retain(|late| late.of != c.name || late.to != waits.to || late.over_new);
+            c.up[waits.to as usize] = false;
+            c.locked[waits.to as usize] = setup.locks && setup.locks_anew;
+        }
+    }
+
     fn execute(&mut self, setup: &Setup, n: usize) {
         let (name, Some(waits)) = (self.controllers[n].name, self.controllers[n].waits) else { return };
-        if waits.over_new {
-            // What was sent over the first connection and not yet read is never to be executed after this.
-            self.late.retain(|late| late.of != name || late.to != waits.to || late.over_new);
-            self.controllers[n].up[waits.to as usize] = false;
-            self.controllers[n].locked[waits.to as usize] = setup.locks && setup.locks_anew;
-        }
+        self.arrives(setup, n);
         let reply = self.executed(setup, name, waits.to, waits.op);
         let n = self.number(name);
         if let Some(waits) = &mut self.controllers[n].waits
