@@ -11,7 +11,7 @@ use redis_baton::{
 };
 
 use crate::{
-    servers::{Exec, Manner, Op, Port, Reply, Servers},
+    servers::{Exec, Op, Port, Reply, Servers},
     world::Setup,
 };
 
@@ -55,19 +55,21 @@ impl Record {
         Exec { port: moved(self.from, self.public), follow: Some(None), ..Exec::default() }
     }
 
-    /// Where the server on that side has to listen to serve, if it does not.
-    pub fn missed(&self, side: Side, port: Port) -> Option<Port> {
-        let wanted = if side == self.promoted() { self.public } else { self.home() };
-        (self.is_takeover() && port != wanted).then_some(wanted)
-    }
-
-    /// Whether the demoted one is still where it was to leave.
-    fn at_home(&self, servers: &Servers) -> bool {
-        self.home() != self.aside && servers.of(self.demoted()).port == self.home()
-    }
-
     pub fn undoing(&self) -> Exec {
         Exec { port: moved(self.aside, self.home()), follow: Some(None), kill: false, unpause: true }
+    }
+
+    /// Where the server on that side has to listen to serve, if it does not.
+    pub fn missed(&self, side: Side, servers: &Servers) -> Option<Port> {
+        let wanted = if side == self.promoted() { self.public } else { self.home() };
+        (self.is_takeover() && servers.of(side).port != wanted).then_some(wanted)
+    }
+
+    /// The port that the demoted one was to leave, and has not left.
+    pub fn left(&self, servers: &Servers) -> Option<Port> {
+        let demoted = servers.of(self.demoted());
+        let stays = demoted.alive && demoted.follows.is_some() && demoted.port == self.home();
+        (stays && self.home() != self.aside).then_some(self.aside)
     }
 }
 
@@ -132,6 +134,14 @@ pub struct Late {
     pub locks: bool,
 }
 
+/// What comes after plain commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Then {
+    TakenBack,
+    Settle,
+    GoOn,
+}
+
 /// What a controller is at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Phase<D> {
@@ -147,12 +157,10 @@ pub enum Phase<D> {
         part: u8,
         said: Option<Reply>,
     },
-    /// Plain commands of `bring_back` and `settle`, the second one after the first.
+    /// Plain commands, one after the other, and what comes then.
     Script {
-        to: Side,
-        commands: [Exec; 2],
-        at: u8,
-        bring_back: bool,
+        commands: Vec<(Side, Exec)>,
+        then: Then,
     },
     Finish {
         outcome: Outcome,
@@ -255,7 +263,6 @@ pub fn decide(servers: &Servers, journal: &Journal, to: Side, setup: &Setup) -> 
 
 fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side, setup: &Setup) -> Verdict {
     let [source, target] = &servers.two;
-    let master = servers.of(to.other());
     let arrived = record.is_none_or(|record| record.back || !record.is_takeover() || target.port == record.public);
     if stage == Stage::Switched && to == Side::Source && arrived && !source.linked {
         return Verdict::Refuse;
@@ -266,10 +273,7 @@ fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side, set
     match course(to, &standing) {
         Course::Refuse(Refusal::NotReplicating | Refusal::SourceRetired | Refusal::NotArrived) => Verdict::Refuse,
         Course::Refuse(Refusal::NoRecord | Refusal::HistoryLost) => Verdict::Refuse,
-        Course::GoOn if setup.mends.back_from_home && record.is_some_and(|r| r.at_home(servers)) => {
-            Verdict::Do(Course::TakeBack)
-        }
-        Course::Cut if setup.mends.both_arrive && record.is_some_and(|r| r.missed(to.other(), master.port).is_some()) => {
+        Course::Cut if setup.mends.places && record.is_some_and(|r| r.missed(to.other(), servers).is_some()) => {
             Verdict::Refuse
         }
         course => Verdict::Do(course),
@@ -298,10 +302,12 @@ fn bring_back(servers: &Servers, record: &Record, to: Side, setup: &Setup) -> Ve
 }
 
 /// The line in the journal of a handover from the start; none if there is no free port to move to.
-pub fn planned(servers: &Servers, journal: &Journal, to: Side, manner: Manner) -> Option<Record> {
+pub fn planned(servers: &Servers, journal: &Journal, to: Side, setup: &Setup) -> Option<Record> {
+    let manner = setup.manner;
     let [source, target] = servers.two.map(|server| server.port);
     let free = || Port::ALL.into_iter().find(|port| servers.free(*port));
     let (public, aside, from) = match (to, journal.standing.last()) {
+        (Side::Source, Some(before)) if before.back && setup.mends.back_again => (target, before.aside, source),
         (Side::Source, Some(before)) if before.is_takeover() => (target, before.from, source),
         (Side::Source, _) => (source, target, source),
         (Side::Target, _) if !manner.takeover => (target, source, target),

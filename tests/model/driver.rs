@@ -11,7 +11,7 @@ use redis_baton::{
 };
 
 use crate::{
-    controller::{Controller, Outcome, Phase, Verdict, Waits, decide, planned},
+    controller::{Controller, Outcome, Phase, Then, Verdict, Waits, decide, planned},
     decides::{Decides, Part},
     servers::{Exec, Op, Reply},
     world::{Setup, World},
@@ -85,25 +85,25 @@ impl<D: Decides> World<D> {
             Verdict::Refuse => self.controllers[n].end(Outcome::Refused),
             Verdict::BringBack => {
                 let undoing = record.expect("checked").undoing();
-                let port = Exec { port: undoing.port, ..Exec::default() };
-                let role = Exec { follow: Some(None), unpause: true, ..Exec::default() };
-                self.script(setup, n, to, [port, role], true);
+                let port = undoing.port.map(|_| (to, Exec { port: undoing.port, ..Exec::default() }));
+                let role = (to, Exec { follow: Some(None), unpause: true, ..Exec::default() });
+                self.script(setup, n, port.into_iter().chain([role]).collect(), Then::TakenBack);
             }
             Verdict::WithoutSource(offset) => {
                 self.drive(setup, n, Machine::resume_without_source(LIMITS, offset.into()), false);
             }
             Verdict::Do(Course::Settle) => {
-                let finish = Phase::Finish { outcome: Outcome::Settled };
-                let either = to == Side::Target || setup.mends.both_arrive;
-                match record.filter(|_| either).and_then(|record| record.missed(to, self.servers.of(to).port)) {
-                    Some(port) => {
-                        let arrival = Exec { port: Some(port), ..Exec::default() };
-                        self.script(setup, n, to, [arrival, Exec::default()], false);
-                    }
-                    None => self.controllers[n].phase = finish,
+                let mut commands = Vec::new();
+                if let Some(record) = record {
+                    let leaves = record.left(&self.servers).filter(|_| setup.mends.places && to == record.promoted());
+                    commands.extend(leaves.map(|port| (to.other(), Exec { port: Some(port), ..Exec::default() })));
+                    let either = to == Side::Target || setup.mends.places;
+                    let arrives = record.missed(to, &self.servers).filter(|_| either);
+                    commands.extend(arrives.map(|port| (to, Exec { port: Some(port), ..Exec::default() })));
                 }
+                self.script(setup, n, commands, Then::Settle);
             }
-            Verdict::Do(Course::Cut) => match planned(&self.servers, &self.journal, to, setup.manner) {
+            Verdict::Do(Course::Cut) => match planned(&self.servers, &self.journal, to, setup) {
                 None => self.controllers[n].end(Outcome::Refused),
                 Some(record) => {
                     self.journal.begin(record);
@@ -112,8 +112,9 @@ impl<D: Decides> World<D> {
                 }
             },
             Verdict::Do(Course::GoOn) => {
-                let left = self.servers.of(to.other()).log.len();
-                self.drive(setup, n, Machine::resume(LIMITS, setup.way(), left.into()), false);
+                let leaves = record.and_then(|record| record.left(&self.servers)).filter(|_| setup.mends.places);
+                let leaves = leaves.map(|port| (to.other(), Exec { port: Some(port), ..Exec::default() }));
+                self.script(setup, n, leaves.into_iter().collect(), Then::GoOn);
             }
             Verdict::Do(Course::TakeBack) => self.drive(setup, n, Machine::take_back(LIMITS), false),
             Verdict::Do(Course::Refuse(_)) => unreachable!("told apart before"),
@@ -126,9 +127,23 @@ impl<D: Decides> World<D> {
         self.send_next(setup, n);
     }
 
-    fn script(&mut self, _setup: &Setup, n: usize, to: Side, commands: [Exec; 2], bring_back: bool) {
-        self.controllers[n].phase = Phase::Script { to, commands, at: 0, bring_back };
-        self.send(n, to, Op::Exec(commands[0]), false);
+    /// Sends plain commands one by one; they are kept last first.
+    fn script(&mut self, setup: &Setup, n: usize, mut commands: Vec<(Side, Exec)>, then: Then) {
+        commands.reverse();
+        let next = commands.last().copied();
+        self.controllers[n].phase = Phase::Script { commands, then };
+        match (next, then) {
+            (Some((to, exec)), _) => self.send(n, to, Op::Exec(exec), false),
+            (None, Then::TakenBack) => {
+                self.journal.undone();
+                self.controllers[n].end(Outcome::TakenBack);
+            }
+            (None, Then::Settle) => self.controllers[n].phase = Phase::Finish { outcome: Outcome::Settled },
+            (None, Then::GoOn) => {
+                let left = self.servers.of(self.controllers[n].to.other()).log.len();
+                self.drive(setup, n, Machine::resume(LIMITS, setup.way(), left.into()), false);
+            }
+        }
     }
 
     fn send(&mut self, n: usize, to: Side, op: Op, over_new: bool) {
@@ -201,22 +216,12 @@ impl<D: Decides> World<D> {
     /// The controller sees what became of its message.
     pub fn see(&mut self, setup: &Setup, n: usize, mut got: Got) {
         let Some(waits) = self.controllers[n].waits.take() else { return };
-        if let Phase::Script { to, commands, at, bring_back } = &mut self.controllers[n].phase {
-            let (to, done) = (*to, matches!(got, Got::Reply(reply) if !reply.port_refused));
-            if !done {
-                return self.controllers[n].end(Outcome::Interrupted);
-            }
-            *at += 1;
-            return match commands.get(usize::from(*at)) {
-                Some(next) if *next != Exec::default() => {
-                    let op = Op::Exec(*next);
-                    self.send(n, to, op, false);
-                }
-                _ if *bring_back => {
-                    self.journal.undone();
-                    self.controllers[n].end(Outcome::TakenBack);
-                }
-                _ => self.controllers[n].phase = Phase::Finish { outcome: Outcome::Settled },
+        if let Phase::Script { commands, then } = &mut self.controllers[n].phase {
+            commands.pop();
+            let (rest, then) = (commands.iter().rev().copied().collect(), *then);
+            return match got {
+                Got::Reply(reply) if !reply.port_refused => self.script(setup, n, rest, then),
+                _ => self.controllers[n].end(Outcome::Interrupted),
             };
         }
         let now = TICK * u32::from(self.controllers[n].clock);

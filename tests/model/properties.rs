@@ -6,6 +6,7 @@ use stateright::Property;
 use crate::{
     controller::{Outcome, Phase},
     decides::Decides,
+    servers::Port,
     world::{Action, Handovers, Setup, World},
 };
 
@@ -13,7 +14,8 @@ pub const NOTHING_LOST: &str = "who serves has every acknowledged write";
 pub const ONE_MASTER: &str = "never two masters that take writes";
 pub const NOT_STUCK: &str = "a rerun without faults ends with one that serves everything";
 
-pub const MUST_HOLD: [&str; 3] = [NOTHING_LOST, ONE_MASTER, NOT_STUCK];
+pub const GOAL: &str = "reruns without faults can still do what was wanted";
+pub const MUST_HOLD: [&str; 4] = [NOTHING_LOST, ONE_MASTER, NOT_STUCK, GOAL];
 /// So that what holds does not hold of nothing.
 pub const MUST_BE_REACHED: [&str; 5] = ["done", "resumed", "undone", "taken back", "unchanged"];
 
@@ -24,6 +26,7 @@ pub fn all<D: Decides>() -> Vec<Property<Handovers<D>>> {
             !(world.servers.writable(Side::Source) && world.servers.writable(Side::Target))
         }),
         Property::always(NOT_STUCK, |model: &Handovers<D>, world: &World<D>| recovers(world, &model.setup)),
+        Property::always(GOAL, |model: &Handovers<D>, world: &World<D>| reaches_goal(world, &model.setup)),
     ];
     all.extend([
         Property::sometimes("done", |_, world| ended(world, Outcome::Switched)),
@@ -56,8 +59,10 @@ fn can_recover<D: Decides>(world: &World<D>) -> bool {
     let servers = &world.servers;
     let [source, target] = &servers.two;
     let full = |side: Side| servers.of(side).log.has_all(servers.writes);
+    // Where a promoted one has lost its data, whoever makes the other one serve has to know what is missing.
+    let mine = |side: Side| !servers.of(side.other()).promoted || full(side.other()) || servers.serves(side);
     let alone = match (source.alive, target.alive) {
-        (true, true) => return full(Side::Source) || full(Side::Target),
+        (true, true) => return [Side::Source, Side::Target].into_iter().any(|side| full(side) && mine(side)),
         (false, false) => return false,
         (true, false) => Side::Source,
         (false, true) => Side::Target,
@@ -65,6 +70,11 @@ fn can_recover<D: Decides>(world: &World<D>) -> bool {
     // A master that died is down, not lost: it is to be started again. So is a demoted one: nobody else knows whether
     // the other one has everything, except where it was shut down for having been drained.
     let (this, gone) = (servers.of(alone), servers.of(alone.other()));
+    // And a rollback without its target is not gone on with.
+    let back = world.journal.standing.last().is_some_and(|record| record.back);
+    if alone == Side::Source && back && this.port != Port::Public {
+        return false;
+    }
     let demoted = world.journal.standing.last().is_some_and(|record| record.demoted() == alone);
     full(alone) && (gone.shut_down || !gone.promoted && gone.follows.is_some() && (demoted || this.follows.is_none()))
 }
@@ -82,6 +92,24 @@ pub fn recovers<D: Decides>(world: &World<D>, setup: &Setup) -> bool {
     [setup.first, setup.first.other()].into_iter().any(|to| {
         rerun(&mut world, &setup, to);
         well(&world)
+    })
+}
+
+/// Whether a few calls without faults still bring about what the first one wanted, where no server has failed.
+pub fn reaches_goal<D: Decides>(world: &World<D>, setup: &Setup) -> bool {
+    let two = &world.servers.two;
+    let failed = two.iter().any(|server| !server.alive || server.life > 0);
+    let apart = two.iter().all(|server| server.follows.is_none());
+    if failed || apart || world.controllers.iter().any(|c| !c.ended()) {
+        return true;
+    }
+    let mut world = world.clone();
+    let setup = Setup { clock: u8::MAX, parallel: false, ..setup.clone() };
+    world.late.clear();
+    world.servers.stranger = None;
+    [setup.first, setup.first, setup.first.other(), setup.first].into_iter().any(|to| {
+        rerun(&mut world, &setup, to);
+        well(&world) && world.servers.serves(setup.first)
     })
 }
 

@@ -16,7 +16,7 @@ const STAY: Manner = Manner { takeover: false, old_source: false };
 const OLD: Manner = Manner { takeover: true, old_source: true };
 
 const MENDED: Mends =
-    Mends { back_from_home: true, both_arrive: true, unmarks: true, refused_is_lost: true, releases_anew: true };
+    Mends { places: true, back_again: true, unmarks: true, refused_is_lost: true, releases_anew: true };
 
 const PLAIN: Setup = Setup {
     name: "takeover, nothing fails",
@@ -121,14 +121,22 @@ pub fn open() -> Vec<Setup> {
         Setup {
             name: "aside taken, and the controller dies",
             faults: strangers,
-            mends: Mends { back_from_home: false, ..MENDED },
+            mends: Mends { places: false, ..MENDED },
             writes: 1,
             ..PLAIN
         },
         Setup {
             name: "public taken as the source is to serve",
             faults: strangers,
-            mends: Mends { both_arrive: false, ..MENDED },
+            mends: Mends { places: false, ..MENDED },
+            first: Side::Source,
+            writes: 1,
+            ..PLAIN
+        },
+        Setup {
+            name: "rollback begun twice",
+            faults: Faults { in_all: 1, crashes: 1, ..NONE },
+            mends: Mends { back_again: false, ..MENDED },
             first: Side::Source,
             writes: 1,
             ..PLAIN
@@ -147,6 +155,27 @@ pub fn open() -> Vec<Setup> {
             mends: Mends { unmarks: false, ..MENDED },
             manner: OLD,
             writes: 2,
+            ..PLAIN
+        },
+    ]
+}
+
+/// What can't be kept, or is left to the operator: it must be found too, so that it is known.
+pub fn limits() -> Vec<Setup> {
+    let restarts = Faults { in_all: 1, deaths: [1, 0], restarts: [1, 0], ..NONE };
+    let dies = Faults { in_all: 1, deaths: [0, 1], ..NONE };
+    let twice = Faults { in_all: 2, lost: 2, ..NONE };
+    vec![
+        Setup { name: "redirect=none, the source comes back", manner: STAY, faults: restarts, ..PLAIN },
+        Setup { name: "shut down, and started by somebody", manner: OLD, faults: restarts, ..PLAIN },
+        Setup { name: "brought back without a look at the log", reads_log: false, faults: dies, ..PLAIN },
+        Setup {
+            name: "the lock is not taken anew",
+            parallel: true,
+            locks_anew: false,
+            manner: STAY,
+            faults: twice,
+            writes: 1,
             ..PLAIN
         },
     ]

@@ -31,11 +31,12 @@ pub struct Faults {
 /// What the code around the machine must do beyond what it did when this was written: see `setups::open`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mends {
-    /// A demoted server that could not leave the public port is made master again by any rerun.
-    pub back_from_home: bool,
-    /// A master that is not where clients arrive is brought there by `settle`, on either side, and is not handed over
-    /// from before.
-    pub both_arrive: bool,
+    /// A rerun puts both where the record says: a demoted server that could not leave the public port leaves it before
+    /// the other one is promoted or settled there; a master that is not where clients arrive is brought there, on
+    /// either side, and not handed over from before.
+    pub places: bool,
+    /// A rollback that begins again takes the ports of the one that stands in the journal.
+    pub back_again: bool,
     /// The mark that the source was drained is taken off the journal before the source is made master again.
     pub unmarks: bool,
     /// A promotion that is refused when it is sent again counts as lost.
