@@ -232,7 +232,8 @@ pub fn decide(servers: &Servers, journal: &Journal, to: Side, setup: &Setup) -> 
     if let Some(record) = record {
         let demoted = servers.of(record.demoted());
         let orphan = !servers.of(record.promoted()).alive && !journal.settled;
-        if orphan && demoted.alive && demoted.follows.is_some() {
+        let lost = setup.mends.places && record.missed(record.demoted(), servers).is_some();
+        if orphan && demoted.alive && (demoted.follows.is_some() || lost) {
             return bring_back(servers, record, to, setup);
         }
         if !target.alive {
@@ -297,8 +298,11 @@ fn history_holds(servers: &Servers, journal: &Journal, record: &Record) -> bool 
 fn bring_back(servers: &Servers, record: &Record, to: Side, setup: &Setup) -> Verdict {
     let demoted = servers.of(record.demoted());
     let served = setup.reads_log && servers.of(record.promoted()).promoted;
-    let ours = record.demoted() == to && demoted.alive && demoted.follows.is_some();
-    if ours && demoted.replid == record.replid && !served { Verdict::BringBack } else { Verdict::Refuse }
+    let replica = demoted.follows.is_some();
+    let lost = setup.mends.places && !replica && record.missed(to, servers).is_some();
+    let ours = record.demoted() == to && demoted.alive && (replica || lost);
+    let history = if replica { demoted.replid } else { demoted.replid2 };
+    if ours && history == record.replid && !served { Verdict::BringBack } else { Verdict::Refuse }
 }
 
 /// The line in the journal of a handover from the start; none if there is no free port to move to.

@@ -103,6 +103,10 @@ impl<D: Decides> World<D> {
                 }
                 self.script(setup, n, commands, Then::Settle);
             }
+            Verdict::Do(Course::Cut) if setup.mends.settles_first && record.is_some() && !self.saved() => {
+                self.save([Side::Source, Side::Target]);
+                self.look(setup, n);
+            }
             Verdict::Do(Course::Cut) => match planned(&self.servers, &self.journal, to, setup) {
                 None => self.controllers[n].end(Outcome::Refused),
                 Some(record) => {
@@ -146,6 +150,14 @@ impl<D: Decides> World<D> {
         }
     }
 
+    /// Sends over a new connection, or stops: without any lock left somebody else may be at work, or have been.
+    fn send_again(&mut self, setup: &Setup, n: usize, to: Side, op: Op) {
+        if setup.locks && setup.mends.stops_unlocked && !self.controllers[n].locked[to.other() as usize] {
+            return self.controllers[n].end(Outcome::Interrupted);
+        }
+        self.send(n, to, op, true);
+    }
+
     fn send(&mut self, n: usize, to: Side, op: Op, over_new: bool) {
         let began = self.controllers[n].clock;
         self.controllers[n].waits = Some(Waits { to, op, over_new, began, reply: None });
@@ -161,7 +173,7 @@ impl<D: Decides> World<D> {
         let (to, op, over_new) = match machine.next() {
             Next::Pause => (demoted, Op::Pause, false),
             Next::Poll => (promoted, Op::Info, false),
-            Next::Release => (demoted, Op::Unpause, setup.mends.releases_anew && lost(demoted)),
+            Next::Release => (demoted, Op::Unpause, false),
             Next::Demote => match machine.parts() {
                 Some(parts) => (demoted, Op::Exec(of_part(parts[usize::from(*part)], record.demotion())), false),
                 None => (demoted, Op::Exec(record.demotion()), false),
@@ -188,7 +200,10 @@ impl<D: Decides> World<D> {
                 return self.stopped(n, &end);
             }
         };
-        self.send(n, to, op, over_new);
+        match over_new {
+            true => self.send_again(setup, n, to, op),
+            false => self.send(n, to, op, false),
+        }
     }
 
     fn stopped(&mut self, n: usize, end: &End) {
@@ -229,7 +244,7 @@ impl<D: Decides> World<D> {
                 match machine.next() {
             // Without the old connection the transaction is sent again over a new one.
             Next::Promote | Next::Undo if got == Got::Lost && !waits.over_new => {
-                return self.send(n, waits.to, waits.op, true);
+                return self.send_again(setup, n, waits.to, waits.op);
             }
             // The first one may have been executed: that the second one was refused does not tell.
             Next::Promote if got == Got::Refused && waits.over_new && setup.mends.refused_is_lost => got = Got::Lost,
@@ -263,15 +278,25 @@ impl<D: Decides> World<D> {
             return self.controllers[n].end(Outcome::Interrupted);
         }
         if outcome != Outcome::Settled || !self.journal.settled {
-            for side in [to, to.other()] {
-                let server = self.servers.of_mut(side);
-                if server.alive && (side == to || server.linked || outcome == Outcome::Settled) {
-                    server.file = (server.port, server.follows);
-                }
-            }
-            self.journal.settled = true;
+            let warm = self.servers.of(to.other()).linked || outcome == Outcome::Settled;
+            self.save([Some(to), warm.then_some(to.other())].into_iter().flatten());
         }
         self.controllers[n].end(outcome);
+    }
+
+    fn saved(&self) -> bool {
+        self.journal.settled && self.servers.two.iter().all(|server| server.file == (server.port, server.follows))
+    }
+
+    /// `CONFIG REWRITE`, and the line that all was done.
+    fn save(&mut self, sides: impl IntoIterator<Item = Side>) {
+        for side in sides {
+            let server = self.servers.of_mut(side);
+            if server.alive {
+                server.file = (server.port, server.follows);
+            }
+        }
+        self.journal.settled = true;
     }
 }
 

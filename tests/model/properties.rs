@@ -6,7 +6,7 @@ use stateright::Property;
 use crate::{
     controller::{Outcome, Phase},
     decides::Decides,
-    servers::Port,
+    servers::{Port, Server},
     world::{Action, Handovers, Setup, World},
 };
 
@@ -17,7 +17,8 @@ pub const NOT_STUCK: &str = "a rerun without faults ends with one that serves ev
 pub const GOAL: &str = "reruns without faults can still do what was wanted";
 pub const MUST_HOLD: [&str; 4] = [NOTHING_LOST, ONE_MASTER, NOT_STUCK, GOAL];
 /// So that what holds does not hold of nothing.
-pub const MUST_BE_REACHED: [&str; 5] = ["done", "resumed", "undone", "taken back", "unchanged"];
+pub const MUST_BE_REACHED: [&str; 6] =
+    ["done", "resumed", "undone", "taken back", "unchanged", "resumed without the source"];
 
 pub fn all<D: Decides>() -> Vec<Property<Handovers<D>>> {
     let mut all = vec![
@@ -33,6 +34,9 @@ pub fn all<D: Decides>() -> Vec<Property<Handovers<D>>> {
         Property::sometimes("resumed", |_, world| ended(world, Outcome::Resumed)),
         Property::sometimes("undone", |_, world| ended(world, Outcome::Undone)),
         Property::sometimes("taken back", |_, world| ended(world, Outcome::TakenBack)),
+        Property::sometimes("resumed without the source", |_, world| {
+            ended(world, Outcome::Resumed) && world.servers.of(Side::Source).shut_down
+        }),
         Property::sometimes("unchanged", |_, world| ended(world, Outcome::Unchanged)),
     ]);
     all
@@ -59,10 +63,11 @@ fn can_recover<D: Decides>(world: &World<D>) -> bool {
     let servers = &world.servers;
     let [source, target] = &servers.two;
     let full = |side: Side| servers.of(side).log.has_all(servers.writes);
-    // Where a promoted one has lost its data, whoever makes the other one serve has to know what is missing.
-    let mine = |side: Side| !servers.of(side.other()).promoted || full(side.other()) || servers.serves(side);
+    // Where a promoted one was restarted before all was settled, an operator has to see what each one has.
+    let by_hand = |server: &Server| server.promoted && server.life > 0 && !world.journal.settled;
     let alone = match (source.alive, target.alive) {
-        (true, true) => return [Side::Source, Side::Target].into_iter().any(|side| full(side) && mine(side)),
+        (true, true) if by_hand(source) || by_hand(target) => return false,
+        (true, true) => return full(Side::Source) || full(Side::Target),
         (false, false) => return false,
         (true, false) => Side::Source,
         (false, true) => Side::Target,
@@ -70,7 +75,7 @@ fn can_recover<D: Decides>(world: &World<D>) -> bool {
     // A master that died is down, not lost: it is to be started again. So is a demoted one: nobody else knows whether
     // the other one has everything, except where it was shut down for having been drained.
     let (this, gone) = (servers.of(alone), servers.of(alone.other()));
-    // And a rollback without its target is not gone on with.
+    // And the rest of a rollback is not done without its target.
     let back = world.journal.standing.last().is_some_and(|record| record.back);
     if alone == Side::Source && back && this.port != Port::Public {
         return false;

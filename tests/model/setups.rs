@@ -15,8 +15,14 @@ const TAKEOVER: Manner = Manner { takeover: true, old_source: false };
 const STAY: Manner = Manner { takeover: false, old_source: false };
 const OLD: Manner = Manner { takeover: true, old_source: true };
 
-const MENDED: Mends =
-    Mends { places: true, back_again: true, unmarks: true, refused_is_lost: true, releases_anew: true };
+const MENDED: Mends = Mends {
+    places: true,
+    back_again: true,
+    settles_first: true,
+    unmarks: true,
+    refused_is_lost: true,
+    stops_unlocked: true,
+};
 
 const PLAIN: Setup = Setup {
     name: "takeover, nothing fails",
@@ -38,6 +44,7 @@ const PLAIN: Setup = Setup {
 
 /// Anything but the death of a server.
 const MISHAPS: Faults = Faults { in_all: 2, crashes: 1, lost: 2, refused: 1, links: 1, strangers: 1, ..NONE };
+const CONNECTIONS: Faults = Faults { in_all: 2, crashes: 1, lost: 2, ..NONE };
 const SOURCE_DIES: Faults = Faults { crashes: 1, lost: 1, deaths: [1, 0], ..MISHAPS };
 const SOURCE_RESTARTS: Faults = Faults { restarts: [1, 0], ..SOURCE_DIES };
 const TARGET_DIES: Faults = Faults { deaths: [0, 1], ..SOURCE_DIES };
@@ -64,12 +71,12 @@ pub fn sound(deep: bool) -> Vec<Setup> {
         Setup { name: "rollback, mishaps", first: Side::Source, faults: MISHAPS, ..PLAIN },
         Setup { name: "rollback, the source dies", first: Side::Source, faults: SOURCE_DIES, ..PLAIN },
         Setup { name: "rollback, the target dies", first: Side::Source, faults: TARGET_DIES, ..PLAIN },
-        Setup { name: "two controllers", parallel: true, faults: Faults { crashes: 1, lost: 1, ..MISHAPS }, ..PLAIN },
+        Setup { name: "two controllers", parallel: true, faults: CONNECTIONS, ..PLAIN },
         Setup {
             name: "two controllers, redirect=none",
             parallel: true,
             manner: STAY,
-            faults: Faults { crashes: 1, lost: 1, ..MISHAPS },
+            faults: CONNECTIONS,
             ..PLAIN
         },
         Setup { name: "source is shut down, mishaps", manner: OLD, faults: MISHAPS, ..PLAIN },
@@ -81,7 +88,6 @@ pub fn sound(deep: bool) -> Vec<Setup> {
             setup.writes += 1;
             setup.calls += 1;
             setup.clock += 3;
-            setup.faults.in_all += u8::from(setup.faults.in_all > 0);
             setup.faults.crashes *= 2;
         } else if setup.parallel || setup.faults.in_all > 0 {
             setup.writes -= 1;
@@ -103,11 +109,11 @@ pub fn broken() -> Vec<Setup> {
             name: "one command each",
             how: How::Parts([Follow, Cut, Move, Look]),
             faults: Faults { crashes: 1, ..lost },
+            mends: Mends { places: false, ..MENDED },
             ..PLAIN
         },
         Setup { name: "the offset of the pause", how: How::EarlyOffset, ..PLAIN },
         Setup { name: "a lost promotion is undone", how: How::UndoLostPromotion, faults: lost_twice, manner: STAY, ..PLAIN },
-        Setup { name: "a lost promotion is undone, takeover", how: How::UndoLostPromotion, faults: lost_twice, ..PLAIN },
         Setup { name: "two controllers, no lock", parallel: true, locks: false, faults: lost, manner: STAY, ..PLAIN },
         Setup { name: "shut down before the drain", how: How::ShutDownFirst, manner: OLD, ..PLAIN },
     ]
@@ -142,11 +148,27 @@ pub fn open() -> Vec<Setup> {
             ..PLAIN
         },
         Setup {
+            name: "rollback before all was settled",
+            faults: Faults { in_all: 2, crashes: 1, deaths: [1, 0], restarts: [1, 0], ..NONE },
+            mends: Mends { settles_first: false, ..MENDED },
+            writes: 2,
+            ..PLAIN
+        },
+        Setup {
             name: "promoted, then refused",
             faults: Faults { in_all: 2, lost: 1, refused: 1, ..NONE },
             mends: Mends { refused_is_lost: false, ..MENDED },
             manner: STAY,
             writes: 1,
+            ..PLAIN
+        },
+        Setup {
+            name: "two controllers, both connections lost",
+            faults: Faults { in_all: 2, lost: 2, ..NONE },
+            mends: Mends { stops_unlocked: false, ..MENDED },
+            parallel: true,
+            manner: STAY,
+            writes: 2,
             ..PLAIN
         },
         Setup {

@@ -37,12 +37,14 @@ pub struct Mends {
     pub places: bool,
     /// A rollback that begins again takes the ports of the one that stands in the journal.
     pub back_again: bool,
+    /// What an earlier handover has left to do is done before one from the start: the configuration files above all.
+    pub settles_first: bool,
     /// The mark that the source was drained is taken off the journal before the source is made master again.
     pub unmarks: bool,
+    /// Who has lost its locks on both stops, and does not go on over a new connection.
+    pub stops_unlocked: bool,
     /// A promotion that is refused when it is sent again counts as lost.
     pub refused_is_lost: bool,
-    /// The end of the pause is sent over a new connection where the first one is lost.
-    pub releases_anew: bool,
 }
 
 /// One configuration.
@@ -306,6 +308,10 @@ impl<D: Decides> World<D> {
             }
             Action::Restart(side) => {
                 let empty = setup.comes_back_empty && side == Side::Target;
+                // What is to serve after a restart, and has lost its data, has lost it.
+                if empty && (self.servers.of(side).promoted || self.servers.of(side).file.0 != Port::From) {
+                    return false;
+                }
                 let allowed = &mut self.left.restarts[side as usize];
                 match (*allowed, self.servers.restart(side, empty, setup.manner)) {
                     (1.., Some(servers)) => {
