@@ -5,10 +5,11 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # the parts measure times, and each of them is parallel in itself
 
-# The demo's pair, and any option for pytest, e.g. make test-python PYTEST_ARGS='-k switchover -x'
+# The demo's pair, and any option for pytest and for the bench, e.g. make test-python PYTEST_ARGS='-k switchover -x'
 OLD ?= redis-7.0
 NEW ?= redis-8.0
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # The Python for .venv; by default the newest there is. Ansible needs 3.11 or newer, all else 3.9.
 PYTHON ?=
 
@@ -39,8 +40,12 @@ demo: setup ## upgrade a live server under load, with Ansible: make demo OLD=val
 	$(BIN)/python -m demo --old $(OLD) --new $(NEW)
 
 .PHONY: bench
-bench: setup ## measure against today's ways
-	$(BIN)/python -m bench
+bench: bench-setup ## measure against today's ways: make bench BENCH_ARGS='switchover --runs 3 --keys 50000'
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+.PHONY: bench-setup
+bench-setup: setup ## what the bench needs beyond that: community.general, into the cache
+	$(BIN)/python -m bench.fetch
 
 .PHONY: test
 test: lint test-rust setup ## everything: the checks, the Rust tests, then Python and Ansible on real servers

@@ -1,98 +1,220 @@
-"""Ways to replace a live server: ours, and the procedure by hand."""
+"""Ways to replace a live server: ours and today's."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
-from typing import Callable, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import redis
 import redis_baton
+from redis_baton import BatonError
 
-from tests.support import dataset
-from tests.support.load import Load, LoadReport
-from tests.support.servers import OWN_BINARIES, Instance, find
+from bench import fetch
+from bench.playbook import OUR_COLLECTIONS, missing_ansible, play
+from bench.scene import CHECKS, HANDOVER, Ended, Front, Scene, Way
+from tests.support.haproxy import HAProxy, find_haproxy
+from tests.support.servers import Instance, eventually
 
-# How long the load runs before and after the upgrade, in seconds.
-AROUND = 1.0
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 SYNC_TIME = 120.0
+# From the pause to the end of it, whatever the end is.
+# What has ended when a step begins.
+BEGINS_AFTER = {"switchover": CHECKS, "wait_quiescent": HANDOVER}
+WRITES_WAIT = ("pause", "drain", "demote", "promote", "undo", "release")
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One run of one way."""
+def baton(scene: Scene, **options: Any) -> Ended:  # noqa: ANN401  (those of `upgrade`)
+    """Upgrade with two calls, to tell the sync's gap from the handover's."""
+    phases: Counter[str] = Counter()
 
-    seconds: float
-    report: LoadReport
-    """Its longest gap is the handover's, from after the sync to the end."""
-    figures: dict[str, float]
-    """Of the way's own: seconds by step, milliseconds of the handover."""
+    def count(event: dict[str, Any]) -> None:
+        if event["event"] == "phase":
+            phases[event["name"]] += event["microseconds"]
+        elif event["event"] == "step" and event["step"] in BEGINS_AFTER:
+            scene.mark(BEGINS_AFTER[event["step"]])
 
-
-def baton(old: Instance, new: Instance, journal: Path, load: Load) -> dict[str, float]:
-    """Upgrade with two calls, to tell the sync's gap from the handover's; return the figures."""
-
-    def upgrade(until: Literal["verify", "wait_quiescent"]) -> redis_baton.Upgrade:
-        return redis_baton.upgrade(source=old.url, target=new.url, until=until, journal_dir=journal)
+    def upgrade(until: Literal["verify", "wait_quiescent"], **more: Any) -> redis_baton.Upgrade:  # noqa: ANN401
+        return redis_baton.upgrade(
+            source=scene.old.url,
+            target=scene.new.url,
+            until=until,
+            journal_dir=scene.folder / "journal",
+            on_event=count,
+            **more,
+        )
 
     synced = upgrade("verify")
-    load.mark()
-    switched = upgrade("wait_quiescent")
-    figures = {step.name: step.elapsed for step in (*synced.steps, *switched.steps[4:])}
-    cut = next(step.result for step in switched.steps if step.name == "switchover")
-    return figures | {name: cut[name] for name in ("protocol_ms", "drain_ms", "write_gap_ms")}
+    scene.mark()
+    try:
+        switched = upgrade("wait_quiescent", **options)
+    except BatonError as error:
+        if error.state == "interrupted":
+            raise
+        scene.mark(HANDOVER)
+        return Ended(error.reason, paused_us=sum(phases[name] for name in WRITES_WAIT))
+    handover = next(step.result for step in switched.steps if step.name == "switchover")
+    return Ended(
+        steps={step.name: step.elapsed for step in (*synced.steps, *switched.steps[4:])},
+        phases={phase["name"]: phase["microseconds"] for phase in handover["phases"]},
+        paused_us=sum(phases[name] for name in WRITES_WAIT),
+        attempts=handover["attempts"],
+    )
 
 
-def by_hand(old: Instance, new: Instance, _journal: Path, load: Load) -> dict[str, float]:
+def baton_by_playbook(scene: Scene) -> Ended:
+    """Run the collection's own playbook."""
+    variables = {
+        "upgrade_source_port": scene.old.port,
+        "upgrade_login_port": scene.new.port,
+        "upgrade_journal_dir": str(scene.folder / "journal"),
+    }
+    _play(scene, "baton.redis.upgrade", OUR_COLLECTIONS, variables, last="baton.redis.verify")
+    return Ended()
+
+
+def nothing(scene: Scene) -> Ended:
+    """Do nothing for as long as an upgrade takes, to see what gap the machine itself has."""
+    scene.mark()
+    time.sleep(2)
+    return Ended()
+
+
+def stop_and_start(scene: Scene) -> Ended:
+    """Shut the old one down with its data saved, and start the new version on its files."""
+    scene.mark()
+    with contextlib.suppress(redis.ConnectionError):
+        scene.old.call("SHUTDOWN", "SAVE")
+    eventually(lambda: not scene.old.alive, "the old one has ended")
+    new = Instance(scene.new.binary, scene.old.folder, port=scene.old.port)
+    scene.stack.enter_context(new)
+    return Ended()
+
+
+def by_hand(scene: Scene) -> Ended:
     """Do what the procedure says, with redis-py and at full speed.
 
     Replica, link up, key counts alike, REPLICAOF NO ONE, shut the old one down, take its port.
     """
-    target = new.client()
-    target.execute_command("REPLICAOF", old.host, old.port)
-    deadline = time.monotonic() + SYNC_TIME
-    while target.info("replication").get("master_link_status") != "up":
-        if time.monotonic() > deadline:
-            raise TimeoutError("the replica was not in sync")
-        time.sleep(0.01)
-    source = old.client()
-    while abs(source.dbsize() - target.dbsize()) > 1000:
-        time.sleep(0.01)
-    load.mark()
-    target.execute_command("REPLICAOF", "NO", "ONE")
-    with contextlib.suppress(redis.ConnectionError):
-        source.execute_command("SHUTDOWN", "NOSAVE")
-    while True:
-        try:
-            target.config_set("port", old.port)
-        except redis.ResponseError:
-            time.sleep(0.001)
-        else:
-            return {}
+    _replicate(scene)
+    source, target = scene.old.client(), scene.new.client()
+    with source, target:
+        eventually(
+            lambda: abs(source.dbsize() - target.dbsize()) <= 1000, "alike", within=SYNC_TIME
+        )
+        scene.mark()
+        target.execute_command("REPLICAOF", "NO", "ONE")
+        with contextlib.suppress(redis.ConnectionError):
+            source.execute_command("SHUTDOWN", "NOSAVE")
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                target.config_set("port", scene.old.port)
+            except redis.ResponseError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.001)
+            else:
+                return Ended()
 
 
-Way = Callable[[Instance, Instance, Path, Load], dict[str, float]]
+def incumbent(scene: Scene) -> Ended:
+    """Run the playbook that a careful operator would write with community.general."""
+    variables = {
+        "old": scene.old.port,
+        "new": scene.new.port,
+        "cli": str(scene.old.binary.cli),
+    }
+    playbook = Path(__file__).with_name("incumbent.yml")
+    _play(scene, playbook, fetch.collections(), variables, last="ansible.builtin.debug")
+    return Ended()
 
 
-def measure(way: Way, pair: tuple[str, str], *, keys: int, rate: int, folder: Path) -> Measured:
-    """Run one way on a fresh pair of servers under a load of 16 connections."""
-    with instance(pair[0], folder / "old") as old, instance(pair[1], folder / "new") as new:
-        dataset.fill(old.client(), keys=keys)
-        with Load(port=old.port, rate=rate) as load:
-            time.sleep(AROUND)
-            began = time.monotonic()
-            figures = way(old, new, folder / "journal", load)
-            seconds = time.monotonic() - began
-            time.sleep(AROUND)
-            report = load.stop(verify_port=old.port)
-    return Measured(seconds, report, figures)
+def failover(scene: Scene) -> Ended:
+    """Let the old one hand over by its own `FAILOVER`, and HAProxy find out."""
+    proxy = scene.front
+    assert isinstance(proxy, HAProxy)
+    _replicate(scene)
+    proxy.enable("new")
+    eventually(lambda: proxy.serving == ["old"], "HAProxy knows the roles")
+    # It is taken up to a second after the link is up: when the replica has acknowledged.
+    eventually(lambda: "online" in str(scene.old.info("replication").get("slave0")), "online")
+    scene.mark()
+    scene.old.call("FAILOVER")
+    eventually(lambda: scene.new.role == "master", "the new one is the master", within=60)
+    eventually(lambda: proxy.serving == ["new"], "HAProxy knows the roles")
+    return Ended()
 
 
-def instance(name: str, folder: Path) -> Instance:
-    """Return that server, or end the bench where it is not here."""
-    binary = find(name)
-    if binary is None:
-        raise SystemExit(f"{name} is not here: {OWN_BINARIES}")
-    return Instance(binary, folder)
+def _replicate(scene: Scene) -> None:
+    with scene.new.client() as target:
+        target.execute_command("REPLICAOF", scene.old.host, scene.old.port)
+        eventually(
+            lambda: target.info("replication").get("master_link_status") == "up",
+            "the replica is in sync",
+            within=SYNC_TIME,
+        )
+
+
+def _play(
+    scene: Scene, playbook: Path | str, collections: Path, variables: Mapping[str, Any], last: str
+) -> None:
+    """Run a playbook; `last` is the module of the last task before the handover."""
+    tasks = play(playbook, scene.folder / "ansible", collections=collections, variables=variables)
+    for task in tasks:
+        if task.action == last:
+            scene.mark()
+
+
+@contextlib.contextmanager
+def _direct(old: Instance, new: Instance, _folder: Path) -> Iterator[Front]:
+    with new:
+        yield old
+
+
+@contextlib.contextmanager
+def _alone(old: Instance, new: Instance, _folder: Path) -> Iterator[Front]:
+    try:
+        yield old
+    finally:
+        new.close()
+
+
+@contextlib.contextmanager
+def _behind_haproxy(old: Instance, new: Instance, folder: Path) -> Iterator[Front]:
+    program = find_haproxy()
+    assert program is not None
+    servers = {"old": old.address, "new": new.address}
+    with new, HAProxy(program, folder / "haproxy", servers, disabled=["new"]) as proxy:
+        yield proxy
+
+
+def _missing_incumbent() -> str | None:
+    found = fetch.version() is not None
+    return missing_ansible() or (
+        None if found else "community.general is missing: make bench-setup"
+    )
+
+
+def _missing_haproxy() -> str | None:
+    return None if find_haproxy() else "HAProxy is missing: tests/support/fetch-servers haproxy-2.6"
+
+
+BATON = Way("baton", "redis-baton", baton, _direct)
+FAILOVER = Way("failover", "FAILOVER behind HAProxy", failover, _behind_haproxy, _missing_haproxy)
+WAYS = {
+    way.name: way
+    for way in (
+        BATON,
+        Way("baton-playbook", "redis-baton, playbook", baton_by_playbook, _direct, missing_ansible),
+        Way("stop-start", "stop and start", stop_and_start, _alone),
+        Way("by-hand", "by hand, redis-py", by_hand, _direct),
+        Way("incumbent", "playbook, community.general", incumbent, _direct, _missing_incumbent),
+        FAILOVER,
+        Way("nothing", "nothing: the machine itself", nothing, _alone),
+    )
+}

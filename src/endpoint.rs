@@ -7,6 +7,7 @@ use redis::{
     Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates,
     io::tcp::TcpSettings,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
 
@@ -33,7 +34,7 @@ pub struct Endpoint {
 }
 
 /// How to speak TLS to a server.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tls {
     /// Whether the server's certificate must be valid for its name.
     pub validate_certs: bool,

@@ -114,7 +114,7 @@ codes! {
     NotReplicating, "not_replicating", Refused;
     /// The servers' roles fit no stage of an upgrade.
     UnexpectedRoles, "unexpected_roles", Refused;
-    /// Another controller is handing over between these two servers.
+    /// Another controller is at work on one of these servers.
     Locked, "locked", Refused;
     /// The target was restarted or made anew, and no longer continues the source's replication history.
     HistoryLost, "history_lost", Refused;
@@ -134,6 +134,8 @@ codes! {
     SyncTimedOut, "sync_timed_out", TimedOut;
     /// The replica did not catch up in time.
     LagTooHigh, "lag_too_high", TimedOut;
+    /// The moment for the handover never came: something else kept the server busy.
+    NoGoodMoment, "no_good_moment", TimedOut;
     /// Application commands kept arriving.
     NotQuiet, "not_quiet", TimedOut;
     /// The server did not end in time after SHUTDOWN.

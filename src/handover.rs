@@ -1,14 +1,19 @@
 //! Carries out what the handover machine says, on connections that are open beforehand, one round trip a command.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use redis::Value;
 use serde::Serialize;
 
 use crate::{
     decide::handover::{Changed, End, Limits, Machine, Next, Outcome, Position, Seen, Why},
-    error::{Code, Error, State},
-    journal::Handover,
+    error::{Code, Error, Result, State},
+    fence::Fence,
+    journal::{Handover, Journal, Record},
     redirect,
     run::{Event, Run},
     server::{
@@ -28,7 +33,8 @@ const BREATH: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "redis_baton"))]
 pub struct Phase {
-    /// `pause`, `drain`, `demote`, `promote`, `undo`, `release` or `confirm`.
+    /// `moment` (waiting for a good one), `pause`, `drain`, `demote`, `shut_down`, `promote`, `undo`, `release` or
+    /// `confirm`.
     pub name: String,
     /// How long it took.
     pub microseconds: u64,
@@ -50,8 +56,10 @@ pub struct Cut<'a> {
     pub promoted: &'a Server,
     /// Their ports.
     pub handover: &'a Handover,
-    /// The address at which the demoted one reaches the promoted one afterwards.
-    pub serving: (&'a str, u16),
+    /// The address at which the demoted one is to follow the promoted one.
+    pub followed: (&'a str, u16),
+    /// Where it is noted at what offset the one has ended.
+    pub journal: &'a Journal,
     /// How long things may take.
     pub limits: Limits,
 }
@@ -60,6 +68,8 @@ impl Cut<'_> {
     /// Runs the machine to its end. The wish to stop waits meanwhile: every way out is bounded by the limits.
     pub async fn run(&self, run: &Run, mut machine: Machine) -> Attempt {
         let _shield = run.shield();
+        let mut notary = Notary::of(self.journal);
+        let fence = Fence::new(self.demoted, self.handover.public_of_demoted());
         let start = Instant::now();
         let mut phases: Vec<Phase> = Vec::new();
         let mut phase_began = start;
@@ -70,8 +80,12 @@ impl Cut<'_> {
                 next => phase_name(next),
             };
             let began = start.elapsed();
-            let seen = self.carry_out(&next).await;
+            let seen = match (&next, notary.is_done_if(&next)) {
+                (_, true) => self.carry_out(&next, &fence).await,
+                _ => Seen::ShutDown(Outcome::Refused("to go on without a journal".into())),
+            };
             machine.saw(seen, began, start.elapsed());
+            notary.note(machine.ended_at());
             if matches!(machine.next(), Next::Stop(_)) || phase_name(machine.next()) != name {
                 let microseconds = phase_began.elapsed().as_micros() as u64;
                 phases.push(Phase { name: name.to_owned(), microseconds });
@@ -80,6 +94,9 @@ impl Cut<'_> {
                 tokio::time::sleep(BREATH).await;
             }
         };
+        if !notary.finish() {
+            run.warn("the journal could not be written in the handover");
+        }
         // Told only now: listeners must not cost the clients time.
         for command in self.commands_sent(&phases) {
             run.action(command);
@@ -90,14 +107,18 @@ impl Cut<'_> {
         Attempt { end, phases }
     }
 
-    async fn carry_out(&self, next: &Next) -> Seen {
+    async fn carry_out(&self, next: &Next, fence: &Fence<'_>) -> Seen {
         match next {
+            Next::Pause if self.handover.fenced => Seen::Position(fence.pause(self.limits.pause)),
             Next::Pause => Seen::Position(position(self.demoted, &[self.pause()]).await),
             Next::Poll => Seen::Position(position(self.promoted, &[]).await),
+            // It can't be ended early before 6.2, and runs out soon.
+            Next::Release if self.handover.fenced => Seen::Released(true),
             Next::Release => {
                 Seen::Released(matches!(tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await, Ok(Ok(_))))
             }
-            Next::ShutDown => Seen::ShutDown(Outcome::Lost),
+            Next::Fence => Seen::Position(fence.close()),
+            Next::ShutDown => Seen::ShutDown(fence.shut_down()),
             Next::Demote => Seen::Role(transaction(self.demoted, &self.demotion()).await),
             Next::Promote => match transaction(self.promoted, &self.promotion()).await {
                 // Without the old connection the transaction is sent again over a new one.
@@ -147,7 +168,7 @@ impl Cut<'_> {
     /// land on a replica and see READONLY. Clients are cut last, when the port is closed: who comes back at once is
     /// refused by the system, not accepted and cut a second time.
     fn demotion(&self) -> Vec<Command> {
-        let (host, port) = self.serving;
+        let (host, port) = self.followed;
         let mut commands = redirect::leave(self.handover);
         commands.extend([
             Command::replicaof(host, port),
@@ -176,7 +197,10 @@ impl Cut<'_> {
             if commands.len() > 1 { format!("{server}: MULTI; {text}; EXEC") } else { format!("{server}: {text}") }
         };
         let sent = phases.iter().filter_map(|phase| match phase.name.as_str() {
+            "pause" if self.handover.fenced => Some(line(self.demoted, &Fence::pause_commands(self.limits.pause))),
             "pause" => Some(line(self.demoted, &[self.pause()])),
+            "shut_down" => Some(line(self.demoted, &Fence::shutdown_commands())),
+            "release" if self.handover.fenced => None,
             "release" => Some(line(self.demoted, &[unpause()])),
             "demote" => Some(line(self.demoted, &self.demotion())),
             "promote" => Some(line(self.promoted, &self.promotion())),
@@ -239,11 +263,54 @@ impl Cut<'_> {
 
     /// The commands of a whole cut, as a dry run shows them.
     pub fn planned(&self) -> Vec<String> {
-        let names = ["pause", "demote", "promote"];
+        let names: &[&str] = match self.handover.fenced {
+            true => &["pause", "shut_down", "promote"],
+            false => &["pause", "demote", "promote"],
+        };
         let phases: Vec<_> = names.iter().map(|name| Phase { name: (*name).to_owned(), microseconds: 0 }).collect();
         let mut planned = self.commands_sent(&phases);
-        planned.push(format!("{}: {}", self.demoted, unpause()));
+        if !self.handover.fenced {
+            planned.push(format!("{}: {}", self.demoted, unpause()));
+        }
         planned
+    }
+}
+
+/// Writes down at what offset the server has ended, beside the handover: a write to disk may take longer than all the
+/// rest. Only what can't be taken back waits for it.
+struct Notary {
+    offsets: Option<mpsc::Sender<u64>>,
+    writer: Option<JoinHandle<Result<()>>>,
+    noted: Option<u64>,
+    good: bool,
+}
+
+impl Notary {
+    fn of(journal: &Journal) -> Self {
+        let (offsets, received) = mpsc::channel();
+        let journal = journal.clone();
+        let write = move || received.iter().try_for_each(|offset| journal.append(&Record::Ended { offset }));
+        Notary { offsets: Some(offsets), writer: Some(thread::spawn(write)), noted: None, good: true }
+    }
+
+    fn note(&mut self, offset: Option<u64>) {
+        if let (Some(offset), None, Some(offsets)) = (offset, self.noted, &self.offsets) {
+            self.noted = Some(offset);
+            let _ = offsets.send(offset);
+        }
+    }
+
+    /// Whether what is next may be done: a shutdown only when the note is on disk.
+    fn is_done_if(&mut self, next: &Next) -> bool {
+        *next != Next::ShutDown || self.finish()
+    }
+
+    fn finish(&mut self) -> bool {
+        self.offsets = None;
+        if let Some(writer) = self.writer.take() {
+            self.good = matches!(writer.join(), Ok(Ok(())));
+        }
+        self.good
     }
 }
 
@@ -258,6 +325,7 @@ fn phase_name(next: &Next) -> &'static str {
         Next::Poll => "drain",
         Next::Release => "release",
         Next::Demote | Next::AskSource => "demote",
+        Next::Fence => "fence",
         Next::ShutDown => "shut_down",
         Next::Promote | Next::AskTarget => "promote",
         Next::Undo => "undo",
@@ -266,7 +334,7 @@ fn phase_name(next: &Next) -> &'static str {
 }
 
 fn phase_static(name: &str) -> &'static str {
-    ["pause", "drain", "release", "demote", "shut_down", "promote", "undo", "confirm"]
+    ["pause", "drain", "release", "demote", "fence", "shut_down", "promote", "undo", "confirm"]
         .into_iter()
         .find(|n| *n == name)
         .unwrap_or("stop")

@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     endpoint::Endpoint,
     error::{Code, Error, Result},
+    side::Side,
 };
 
 /// One line of the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record {
     /// A parameter is about to be set for the time of the upgrade.
@@ -43,10 +44,35 @@ pub enum Record {
     },
     /// A handover is about to demote one server and promote the other.
     Handover(Handover),
+    /// The server that is to be demoted was, or is about to be shut down, at this offset: if it is gone, whoever has
+    /// reached that has everything.
+    Ended {
+        /// Bytes of the replication stream.
+        offset: u64,
+    },
     /// The last handover was taken back: the server that was to be demoted serves.
     Undone,
     /// All that follows the last handover was done: settings restored, configuration saved.
     Settled,
+    /// The demoted server follows the other one.
+    Warm {
+        /// Seconds since 1970.
+        since: f64,
+        /// Errors that it has met in the streams it followed so far; none where it does not count them.
+        errors: Option<u64>,
+    },
+    /// The demoted server can't take over back without a loss.
+    Lossy {
+        /// Seconds since 1970: not later than this was it so.
+        since: f64,
+        /// Why.
+        why: String,
+    },
+    /// The controller died, and its guard has done the rest.
+    Guarded {
+        /// What came of it.
+        outcome: String,
+    },
     /// The source was shut down.
     Retired {
         /// Its run id.
@@ -87,6 +113,19 @@ pub struct Handover {
     pub aside: Ports,
     /// The ports the promoted one had before.
     pub from: Ports,
+    /// Whether the demoted one is shut down, since it is too old to be demoted (before 6.2).
+    #[serde(default)]
+    pub fenced: bool,
+}
+
+impl Handover {
+    /// The run id that a side had when it began.
+    pub fn run_id(&self, side: Side) -> &str {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
 }
 
 /// A pair's journal. Reading one that does not exist finds nothing; the file is made by the first record.
@@ -195,28 +234,37 @@ impl Journal {
         Ok(standing.pop())
     }
 
+    /// The offset at which the server that the last handover was to demote has ended, if it is known.
+    pub fn ended_at(&self) -> Result<Option<u64>> {
+        let mut at = None;
+        for record in self.records()? {
+            match record {
+                Record::Handover(_) | Record::Undone => at = None,
+                Record::Ended { offset } => at = Some(offset),
+                _ => {}
+            }
+        }
+        Ok(at)
+    }
+
+    /// The last word on the warmth of the server that the last handover has demoted.
+    pub fn warmth(&self) -> Result<Option<Record>> {
+        let mut last = None;
+        for record in self.records()? {
+            match record {
+                Record::Handover(_) | Record::Undone => last = None,
+                Record::Warm { .. } | Record::Lossy { .. } => last = Some(record),
+                _ => {}
+            }
+        }
+        Ok(last)
+    }
+
     /// Whether all that follows the last handover was done.
     pub fn is_settled(&self) -> Result<bool> {
         let last = self.records()?.into_iter().rev();
         let mut last = last.filter(|record| matches!(record, Record::Handover(_) | Record::Settled | Record::Undone));
         Ok(!matches!(last.next(), Some(Record::Handover(_))))
-    }
-
-    /// Keeps other controllers on this machine out for as long as the returned file lives, or says that one is at work.
-    pub fn lock(&self) -> Result<File> {
-        let open = || -> std::io::Result<File> {
-            self.path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            OpenOptions::new().create(true).append(true).open(&self.path)
-        };
-        let file = open().map_err(|e| self.failed(format!("can't be written: {e}")))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::new(Code::Locked, "another controller is handing over between these two servers")
-                    .remedy("wait until it has finished; its lock ends with it"))
-            }
-            Err(TryLockError::Error(e)) => Err(self.failed(format!("can't be locked: {e}"))),
-        }
     }
 
     /// Where it is.
@@ -283,6 +331,7 @@ mod tests {
             public: Ports { plain: 1, tls: 0 },
             aside: Ports { plain: 2, tls: 0 },
             from: Ports { plain: 3, tls: 0 },
+            fenced: false,
         };
         journal.append(&Record::Handover(handover.clone())).unwrap();
         assert_eq!(journal.handover().unwrap(), Some(handover));

@@ -6,24 +6,26 @@
 //! - [`step`]: one file a step: look, decide, act, confirm.
 //! - [`decide`]: the decisions, without I/O: the [stage](decide::stage) an upgrade has reached, what stands
 //!   [against](decide::findings) it, who can read [whose](decide::compat) data, the [handover](decide::handover).
-//! - [`handover`]: carries out what the handover machine says.
+//! - [`handover`]: carries out what the handover machine says; [`fence`] does so where the source is older than 6.2.
 //! - [`redirect`]: how clients are made to arrive at the new server.
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
 //! - [`server`]: one typed connection; the only place where commands leave.
-//! - [`endpoint`], [`run`], [`error`], [`facts`]: an address and login, one call's context, what goes wrong, what
-//!   results carry.
+//! - [`endpoint`], [`side`], [`run`], [`error`], [`facts`]: an address and login, source or target, one call's context,
+//!   what goes wrong, what results carry.
 
 pub mod decide;
 pub mod endpoint;
 pub mod error;
 pub mod facts;
+pub mod fence;
 pub mod handover;
 pub mod journal;
 pub mod pair;
 pub mod redirect;
 pub mod run;
 pub mod server;
+pub mod side;
 pub mod step;
 pub mod upgrade;
 

@@ -21,6 +21,10 @@ use crate::{
     },
 };
 
+/// Bytes that a server may add to its stream after it has said where it ends: the `EXEC` around that. More would mean
+/// that it has served on.
+const AFTER_END: u64 = 64;
+
 /// The two processes.
 pub struct Pair {
     /// The source, or why it can't be reached.
@@ -97,7 +101,7 @@ impl Pair {
             found.push(log_in(run, Side::Source, &endpoint, Some(target)).await);
         }
         let mut take = |wanted: Side| match found.iter().position(|server| side(server) == Some(wanted)) {
-            Some(n) => found.swap_remove(n).map(|server| server.on(wanted)),
+            Some(n) => found.swap_remove(n).map(|server| server.on(wanted, &record)),
             None => Err(gone(wanted, &found)),
         };
         let (found_target, mut found_source) = (take(Side::Target), take(Side::Source));
@@ -129,6 +133,16 @@ impl Pair {
         }
     }
 
+    /// Keeps other controllers out of both for as long as the connections of this pair live, or says that one is at
+    /// work. Returns whether there was another one.
+    pub async fn lock(&self, break_lock: bool) -> Result<bool> {
+        let mut waited = false;
+        for server in [&self.source, &self.target].into_iter().flatten() {
+            waited |= server.lock(break_lock).await?;
+        }
+        Ok(waited)
+    }
+
     /// Looks at both and tells how far the upgrade has come.
     pub async fn look(&self) -> Result<Look> {
         if let Some(error) = self.orphan().await? {
@@ -152,15 +166,9 @@ impl Pair {
         );
         let (source, target) = (source?, target?);
         let Some(seen) = &source else {
-            // A target that is still a replica is left to the operator: its master may come back.
             if target.replication.role == Role::Replica {
-                return Err(Error::new(
-                    Code::HalfDone,
-                    "is still a replica, and its master is gone: whether it has everything can't be told any more",
-                )
-                .at(target_server)
-                .remedy("start the source again, or promote the target with force")
-                .state(State::Interrupted));
+                self.check_demoted(target_server, &target.replication)?;
+                return Ok(Look { source, target, stage: Stage::HalfDone });
             }
             self.check_history(target_server, &target, None)?;
             return Ok(Look { source, target, stage: Stage::Retired });
@@ -210,6 +218,28 @@ impl Pair {
         Err(Error::new(Code::HistoryLost, "was restarted in the middle of the handover and may lack the source's data")
             .at(server)
             .remedy("run rollback: the source serves again; then replicate anew")
+            .state(State::Interrupted))
+    }
+
+    /// The source is gone, and the target is still its replica. Only where the journal has the offset at which the source
+    /// was demoted, and the target has reached it, it is known to have everything.
+    fn check_demoted(&self, server: &Server, target: &Replication) -> Result<()> {
+        let replid = self.handover.as_ref().map(|record| record.replid.as_str());
+        let found = match self.journal.ended_at()? {
+            Some(offset)
+                if replid == Some(&target.replid) && (offset..=offset + AFTER_END).contains(&target.offset) =>
+            {
+                return Ok(());
+            }
+            Some(offset) if replid == Some(&target.replid) && target.offset < offset => {
+                format!("is still a replica, its master is gone, and it lacks {} bytes", offset - target.offset)
+            }
+            _ => "is still a replica, and its master is gone: whether it has everything can't be told any more"
+                .to_owned(),
+        };
+        Err(Error::new(Code::HalfDone, found)
+            .at(server)
+            .remedy("start the source again, or promote the target with force")
             .state(State::Interrupted))
     }
 

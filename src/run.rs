@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -81,6 +82,7 @@ struct Caller {
     cancelled: AtomicBool,
     shields: AtomicUsize,
     wake: Notify,
+    token: String,
 }
 
 impl Run {
@@ -93,6 +95,7 @@ impl Run {
                 cancelled: AtomicBool::new(false),
                 shields: AtomicUsize::new(0),
                 wake: Notify::new(),
+                token: format!("{:016x}", RandomState::new().hash_one(std::process::id())),
             }),
         )
     }
@@ -104,6 +107,11 @@ impl Run {
 
     fn of(dry: bool, caller: Arc<Caller>) -> Self {
         Run { dry, caller, started: Instant::now(), actions: Mutex::default(), warnings: Mutex::default() }
+    }
+
+    /// Tells this call from every other one.
+    pub fn token(&self) -> &str {
+        &self.caller.token
     }
 
     /// Takes over what a part has noted.

@@ -12,7 +12,6 @@ use crate::{
     decide::findings,
     error::{Error, Result},
     facts::{Facts, finish, step_result},
-    pair::Pair,
     run::Run,
     server::Side,
     step::{
@@ -142,12 +141,13 @@ pub async fn upgrade(call: &Call, options: &Options) -> Result<Upgrade> {
             source: call.source.clone(),
             target: call.target.clone(),
             journal_dir: call.journal_dir.clone(),
+            break_lock: call.break_lock,
         };
         let outcome = run_step(step, &part, options).await;
         call.run.take_in(&part.run);
         steps.push(report(step, outcome?, &part.run));
     }
-    let pair = Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?;
+    let pair = call.find().await?;
     let stage = pair.look().await?.stage;
     let serves = stage.serves().unwrap_or(Side::Source);
     let serving = pair.side(serves)?;

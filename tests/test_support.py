@@ -13,6 +13,7 @@ import redis
 
 from tests.support import ports, servers
 from tests.support.dataset import fill, plan, protocol
+from tests.support.haproxy import HAProxy, find_haproxy
 from tests.support.load import Load, LoadError
 
 if TYPE_CHECKING:
@@ -217,6 +218,29 @@ def test_a_load_outlives_a_crash_and_notices_what_it_cost(server: ServerFactory)
         report = load.stop()
     assert report.refused_connects > 0
     assert report.lost > 0
+
+
+def test_haproxy_sends_clients_to_the_master(server: ServerFactory, tmp_path: Path) -> None:
+    program = find_haproxy()
+    if program is None:
+        pytest.skip("HAProxy is not on this machine: tests/support/fetch-servers haproxy-2.6")
+    a, b = server("redis-7.0", repl_diskless_sync_delay=0), server("redis-7.0")
+    addresses = {"a": a.address, "b": b.address}
+    with HAProxy(program, tmp_path / "proxy", addresses, inter="50ms", disabled=["b"]) as proxy:
+        assert proxy.serving == ["a"]
+        b.call("REPLICAOF", a.host, a.port)
+        servers.eventually(lambda: b.info("replication")["master_link_status"] == "up", "the link")
+        proxy.enable("b")
+        with socket.create_connection((proxy.host, proxy.port), timeout=5) as client:
+            client.sendall(b"SET key value\r\n")
+            assert client.recv(100) == b"+OK\r\n"
+            b.call("REPLICAOF", "NO", "ONE")
+            a.call("REPLICAOF", b.host, b.port)
+            assert client.recv(100) == b""  # who is connected to the old one is cut
+        servers.eventually(lambda: proxy.serving == ["b"], "the new master is found")
+        with redis.Redis(port=proxy.port, socket_timeout=5) as again:
+            assert again.info("server")["run_id"] == b.info("server")["run_id"]
+    assert not proxy.alive
 
 
 def test_a_load_without_a_server_ends(server: ServerFactory) -> None:

@@ -12,7 +12,7 @@ DOCUMENTATION = """
 name: bench_json
 type: stdout
 short_description: What each task took
-description: A JSON line with action and seconds for each task.
+description: A JSON line with name, action, seconds and failure for each task, as soon as it ends.
 """
 
 
@@ -25,9 +25,21 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]  # Ansible has no type
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ANN401, ARG002
         """Begin a task."""
-        self._action, self._began = task.action, time.monotonic()
+        self._task, self._began = task, time.monotonic()
 
     def v2_runner_on_ok(self, result: Any) -> None:  # noqa: ANN401, ARG002
         """End it."""
-        seconds = time.monotonic() - self._began
-        print(json.dumps({"action": self._action, "seconds": seconds}))
+        self._end(None)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: ANN401, ARG002
+        """End it, with what went wrong."""
+        self._end(str(result._result.get("msg")))  # noqa: SLF001  (as all callbacks do)
+
+    def _end(self, failure: str | None) -> None:
+        line = {
+            "name": self._task.get_name(),
+            "action": self._task.action,
+            "seconds": time.monotonic() - self._began,
+            "failure": failure,
+        }
+        print(json.dumps(line), flush=True)

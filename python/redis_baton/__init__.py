@@ -23,6 +23,7 @@ from ._core import (
     Promote,
     Replicate,
     Retire,
+    Status,
     StepReport,
     Switchover,
     Upgrade,
@@ -43,6 +44,7 @@ wait_quiescent = checked(_core.wait_quiescent)
 promote = checked(_core.promote)
 retire = checked(_core.retire)
 rollback = checked(_core.rollback)
+status = checked(_core.status)
 upgrade = checked(_core.upgrade)
 
 __all__ = [
@@ -64,6 +66,7 @@ __all__ = [
     "Refused",
     "Replicate",
     "Retire",
+    "Status",
     "StepReport",
     "Switchover",
     "TimedOut",
@@ -79,6 +82,7 @@ __all__ = [
     "replicate",
     "retire",
     "rollback",
+    "status",
     "switchover",
     "upgrade",
     "verify",

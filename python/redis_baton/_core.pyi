@@ -25,6 +25,7 @@ __all__ = [
     "Promote",
     "Replicate",
     "Retire",
+    "Status",
     "StepReport",
     "Switchover",
     "Upgrade",
@@ -38,6 +39,8 @@ __all__ = [
     "replicate",
     "retire",
     "rollback",
+    "stand_guard",
+    "status",
     "switchover",
     "upgrade",
     "verify",
@@ -341,7 +344,11 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """`pause`, `drain`, `demote`, `promote`, `confirm`, `release` or `undo`."""
+        """Which one it is.
+
+        `moment` (waiting for a good one, while writes flow), `pause`, `drain`, `demote`, `fence`,
+        `shut_down`, `promote`, `confirm`, `undo` or `release`.
+        """
     @property
     def microseconds(self) -> int:
         """How long it took."""
@@ -615,6 +622,67 @@ class StepReport:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
+class Status:
+    """What `status` returns."""
+
+    @property
+    def stage(self) -> str:
+        """How far the upgrade has come.
+
+        `apart` or `following` (the source serves), `half_done` (nobody), `switched` (the target
+        serves, the old one follows) or `retired`.
+        """
+    @property
+    def serving(self) -> str | None:
+        """The address clients arrive at; None if nobody serves."""
+    @property
+    def parked(self) -> str | None:
+        """The address of the other one; None if it is gone."""
+    @property
+    def warm(self) -> bool | None:
+        """Whether the old one follows the new one without a gap: then `rollback` loses nothing.
+
+        None before the switchover and after `retire`.
+        """
+    @property
+    def since(self) -> float | None:
+        """Since when, in seconds since 1970; where it is not warm, at the latest since then."""
+    @property
+    def why(self) -> str | None:
+        """Why it is not warm."""
+    @property
+    def backlog_seconds(self) -> float | None:
+        """For how many seconds the old one may be cut off and still follow without a gap.
+
+        At the present rate of writes; None where it is not warm or nothing is written.
+        """
+    @property
+    def raised(self) -> list[str]:
+        """What is raised on either server until the upgrade is over: `server: parameter`."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
 class Upgrade:
     """What `upgrade` returns."""
 
@@ -695,6 +763,7 @@ def replicate(
     replication_user: str | None = None,
     replication_password: str | None = None,
     wait_timeout: float = 60.0,
+    break_lock: bool = False,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
@@ -713,6 +782,7 @@ def replicate(
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         wait_timeout: seconds to wait at most.
+        break_lock: cut off another controller that is at work on these servers.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
             `~/.local/state/redis-baton`.
@@ -791,12 +861,15 @@ def switchover(
     aside_port: int | None = None,
     pause_budget: float = 1.0,
     patience: float = 30.0,
-    attempts: int = 3,
+    attempts: int = 10,
     max_lag_bytes: int = 65536,
+    max_latency: float = 0.025,
     backlog_bytes: int = 268435456,
     replication_user: str | None = None,
     replication_password: str | None = None,
     rewrite: bool = True,
+    guard: bool = True,
+    break_lock: bool = False,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
@@ -813,13 +886,19 @@ def switchover(
             the target's.
         pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
             has half of it to catch up.
-        patience: seconds to wait for a moment of little lag.
-        attempts: how many pauses are tried, 1 to 1000.
+        patience: seconds to wait for a good moment before each attempt: little lag, a master that
+            answers at once, no fork, no full sync, no busy script.
+        attempts: how many pauses are tried, 1 to 1000. The target has 4 ms to catch up in the
+            first one, more in later ones, up to half of `pause_budget`.
         max_lag_bytes: bytes of the replication stream that the target may be behind.
+        max_latency: seconds that the server that serves may take to answer at that moment.
         backlog_bytes: replication backlog of the new master while the old one is warm.
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         rewrite: save the new master's configuration to its file, if it has one.
+        guard: post a process that finishes or takes back the handover if this one is killed in
+            it.
+        break_lock: cut off another controller that is at work on these servers.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
             `~/.local/state/redis-baton`.
@@ -837,12 +916,15 @@ def rollback(
     target: Endpoint | str,
     pause_budget: float = 1.0,
     patience: float = 30.0,
-    attempts: int = 3,
+    attempts: int = 10,
     max_lag_bytes: int = 65536,
+    max_latency: float = 0.025,
     backlog_bytes: int = 268435456,
     replication_user: str | None = None,
     replication_password: str | None = None,
     rewrite: bool = True,
+    guard: bool = True,
+    break_lock: bool = False,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
@@ -855,13 +937,19 @@ def rollback(
         target: the new instance, likewise.
         pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
             has half of it to catch up.
-        patience: seconds to wait for a moment of little lag.
-        attempts: how many pauses are tried, 1 to 1000.
+        patience: seconds to wait for a good moment before each attempt: little lag, a master that
+            answers at once, no fork, no full sync, no busy script.
+        attempts: how many pauses are tried, 1 to 1000. The target has 4 ms to catch up in the
+            first one, more in later ones, up to half of `pause_budget`.
         max_lag_bytes: bytes of the replication stream that the target may be behind.
+        max_latency: seconds that the server that serves may take to answer at that moment.
         backlog_bytes: replication backlog of the new master while the old one is warm.
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         rewrite: save the new master's configuration to its file, if it has one.
+        guard: post a process that finishes or takes back the handover if this one is killed in
+            it.
+        break_lock: cut off another controller that is at work on these servers.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
             `~/.local/state/redis-baton`.
@@ -900,6 +988,38 @@ def clients(
             serves.
     """
 
+def status(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Status:
+    """Look how things stand, and whether there is a way back. Changes nothing.
+
+    Args:
+        source: the live master of the beginning, as an Endpoint or a URL, by the address it had
+            when the upgrade began.
+        target: the new instance, likewise.
+        dry_run: the same.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: the servers' roles fit no stage (Refused), or one can't be asked
+            (ConnectionFailed), state `unchanged`.
+    """
+
+def stand_guard() -> str | None:
+    """Stand guard over the handover that the job on standard input is about.
+
+    Of `python -m redis_baton.guard` alone. Returns when the controller has come to its end (None),
+    or when what it left undone was done: then with what came of it.
+    """
+
 def wait_quiescent(
     *,
     source: Endpoint | str,
@@ -934,6 +1054,7 @@ def promote(
     target: Endpoint | str,
     force: bool = False,
     wait_timeout: float = 10.0,
+    break_lock: bool = False,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
@@ -947,6 +1068,7 @@ def promote(
         force: promote though the source is in use or does not answer: what the target lacks is
             lost.
         wait_timeout: seconds to wait at most.
+        break_lock: cut off another controller that is at work on these servers.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
             `~/.local/state/redis-baton`.
@@ -963,6 +1085,7 @@ def retire(
     target: Endpoint | str,
     wait_timeout: float = 30.0,
     rewrite: bool = True,
+    break_lock: bool = False,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
@@ -975,6 +1098,7 @@ def retire(
         target: the new instance, likewise.
         wait_timeout: seconds to wait at most.
         rewrite: save the target's configuration when its raised settings are restored.
+        break_lock: cut off another controller that is at work on these servers.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
             `~/.local/state/redis-baton`.
@@ -1000,12 +1124,15 @@ def upgrade(
     sample_keys: int = 20,
     pause_budget: float = 1.0,
     patience: float = 30.0,
-    attempts: int = 3,
+    attempts: int = 10,
     max_lag_bytes: int = 65536,
+    max_latency: float = 0.025,
     backlog_bytes: int = 268435456,
     quiet_for: float = 1.0,
     wait_timeout: float = 60.0,
     rewrite: bool = True,
+    guard: bool = True,
+    break_lock: bool = False,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
@@ -1028,13 +1155,19 @@ def upgrade(
         sample_keys: how many random keys are read on both servers.
         pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
             has half of it to catch up.
-        patience: seconds to wait for a moment of little lag.
-        attempts: how many pauses are tried, 1 to 1000.
+        patience: seconds to wait for a good moment before each attempt: little lag, a master that
+            answers at once, no fork, no full sync, no busy script.
+        attempts: how many pauses are tried, 1 to 1000. The target has 4 ms to catch up in the
+            first one, more in later ones, up to half of `pause_budget`.
         max_lag_bytes: bytes of the replication stream that the target may be behind.
+        max_latency: seconds that the server that serves may take to answer at that moment.
         backlog_bytes: replication backlog of the new master while the old one is warm.
         quiet_for: seconds for which nothing may arrive.
         wait_timeout: seconds to wait at most.
         rewrite: save the new master's configuration to its file, if it has one.
+        guard: post a process that finishes or takes back the handover if this one is killed in
+            it.
+        break_lock: cut off another controller that is at work on these servers.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
             `~/.local/state/redis-baton`.

@@ -95,6 +95,8 @@ pub struct ServerFacts {
     pub clock: f64,
     /// Whether its address is a loopback one.
     pub loopback: bool,
+    /// Whether we speak TLS to it.
+    pub over_tls: bool,
 }
 
 /// What is known of the two together, and what is wished.
@@ -132,6 +134,10 @@ pub const PARAMETERS: [&str; 15] = [
 
 /// The version from which a source can be paused for writes only and both can change their port.
 pub const REVERSIBLE_FROM: Version = Version(6, 2, 0);
+
+/// The version from which a source can be shut down safely in its pause. Before, with `io-threads-do-reads`, a write could
+/// be carried out in it.
+pub const FENCED_FROM: Version = Version(6, 0, 15);
 
 struct Findings(Vec<Finding>);
 
@@ -230,9 +236,15 @@ fn formats(found: &mut Findings, source: &ServerFacts, target: &ServerFacts, pai
             }
         }
     }
-    if !source.identity.has_redis(REVERSIBLE_FROM) {
-        let what = format!("{from} can't pause writes alone (CLIENT PAUSE WRITE came with 6.2)");
-        found.block(Code::SourceTooOld, source, what, "its handover is not supported yet");
+    if !source.identity.has_redis(FENCED_FROM) {
+        let what = format!("{from} can't be handed over from without a loss (6.0.15 and newer can)");
+        found.block(Code::SourceTooOld, source, what, "update it to the last 6.0 first");
+    } else if !source.identity.has_redis(REVERSIBLE_FROM) && source.over_tls {
+        let remedy = "give its plain port or unix socket";
+        found.block(Code::SourceTooOld, source, format!("{from} can't be handed over from over TLS"), remedy);
+    } else if !source.identity.has_redis(REVERSIBLE_FROM) {
+        let what = format!("{from} is shut down in the handover: there is no way back after it");
+        found.warn("irreversible", source, what, "keep a copy of its data, and let no supervisor start it again");
     }
     if pair.redirect == Redirect::Takeover && !target.identity.has_redis(REVERSIBLE_FROM) {
         let what = format!("{to} can't change its port at run time (6.2)");

@@ -7,7 +7,9 @@
 //! - Before the demotion every way out ends the pause and leaves the source serving.
 //! - After it, the source is made master again only if the target has refused to be promoted, or has not reached
 //!   the offset: never when the target's answer was lost.
-//! - A source that can't leave its port is shut down only when the target has every byte of it.
+//! - A source before 6.2 can't be demoted so that its replica still gets the rest, and can't leave its port. It is shut
+//!   down instead, by a command that the server itself refuses once the pause may be over, and only when the target has
+//!   every byte. Until then nothing was changed.
 
 use std::time::Duration;
 
@@ -26,7 +28,9 @@ pub enum Next {
     Demote,
     /// The reply to that was lost: ask the source what it is.
     AskSource,
-    /// Shut the source down: it can't leave its port otherwise.
+    /// See that the pause still holds, and read where the source stands in it.
+    Fence,
+    /// Shut the source down, if the pause still holds.
     ShutDown,
     /// Promote the target in one transaction: master, at the public ports.
     Promote,
@@ -114,24 +118,28 @@ pub struct Changed {
 /// What was seen of the last thing to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Seen {
-    /// Of a pause or a poll.
+    /// Of a pause, a poll or a fence.
     Position(Outcome<Position>),
     /// Of an end of the pause: whether the source answered. If not, the pause runs out by itself.
     Released(bool),
-    /// Of a shutdown: done when the source's port is free.
+    /// Of a shutdown: done when the source is gone, refused when it serves on.
     ShutDown(Outcome<()>),
     /// Of a demotion, a promotion, an undoing, or of asking after one.
     Role(Outcome<Changed>),
 }
 
-/// Whether the source can leave its port, and so come back.
+/// What becomes of the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Way {
-    /// It moves aside, or stays where it is: it can follow the target, and be made master again.
+    /// It is demoted: it can follow the target, and be made master again.
     Reversible,
-    /// It can't change its port (before 6.2): it has to be shut down before the target can listen there.
-    ShutDown,
+    /// It is shut down (before 6.2).
+    Fenced,
 }
+
+/// How long after its source's demotion a target may still be reading what it was sent before. No more comes: a server
+/// that was demoted cuts its replicas off, and links them again only when it is linked itself (`NOMASTERLINK`).
+const REST_ARRIVES: Duration = Duration::from_millis(300);
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,8 +164,8 @@ pub struct Machine {
     reached: u64,
     paused_at: Duration,
     demoted: bool,
-    /// Whether the source was told to shut down: then it can't be made master again.
-    ended: bool,
+    /// Whether the source has said, in the pause, where it stands for good.
+    fenced: bool,
     /// Since when it is tried to finish or find out what is to be done now.
     since: Duration,
     why: Why,
@@ -174,7 +182,7 @@ impl Machine {
             reached: 0,
             paused_at: Duration::ZERO,
             demoted: false,
-            ended: false,
+            fenced: false,
             since: Duration::ZERO,
             why: Why::SourceSilent,
         }
@@ -186,19 +194,15 @@ impl Machine {
         Machine { next: Next::Poll, source, demoted: true, ..Machine::new(limits, way) }
     }
 
-    /// A handover whose source was demoted in an earlier run, at this offset, and has ended since.
-    pub fn resume_without_source(limits: Limits, offset: u64) -> Self {
-        Machine { ended: true, ..Machine::resume(limits, Way::ShutDown, offset) }
-    }
-
     /// A handover whose source was demoted in an earlier run and is to serve again.
     pub fn take_back(limits: Limits) -> Self {
         Machine { next: Next::Undo, demoted: true, why: Why::Wished, ..Machine::new(limits, Way::Reversible) }
     }
 
-    /// Where the source was demoted, once it was.
-    pub fn demoted_at(&self) -> Option<u64> {
-        self.demoted.then_some(self.source.offset)
+    /// Where the source has ended, or is about to: whoever has reached it has everything.
+    pub fn ended_at(&self) -> Option<u64> {
+        // One that is only taken back does not know.
+        ((self.demoted || self.fenced) && self.source.offset > 0).then_some(self.source.offset)
     }
 
     /// What to do next.
@@ -221,11 +225,12 @@ impl Machine {
             (Next::Demote, Seen::Role(Outcome::Refused(said))) => self.release(Why::SourceRefused(said)),
             (Next::Demote | Next::AskSource, Seen::Role(Outcome::Done(source))) => self.source_is(source, now),
             (Next::AskSource, Seen::Role(_)) => self.again(Next::AskSource, Why::SourceSilent, now),
-            (Next::ShutDown, Seen::ShutDown(Outcome::Done(()))) => self.begin(Next::Promote, now),
-            (Next::ShutDown, Seen::ShutDown(Outcome::Refused(said))) => {
-                self.ended = false;
-                self.undo(Why::SourceRefused(said), now)
+            (Next::Fence, Seen::Position(outcome)) => self.fence(outcome, now),
+            (Next::ShutDown, Seen::ShutDown(Outcome::Done(()))) => {
+                self.demoted = true;
+                self.begin(Next::Promote, now)
             }
+            (Next::ShutDown, Seen::ShutDown(Outcome::Refused(said))) => self.release(Why::SourceRefused(said)),
             (Next::ShutDown, Seen::ShutDown(Outcome::Lost)) => self.again(Next::ShutDown, Why::SourceSilent, now),
             (Next::Promote, Seen::Role(Outcome::Refused(said))) => self.undo(Why::TargetRefused(said), now),
             (Next::Promote | Next::AskTarget, Seen::Role(Outcome::Done(target))) => self.target_is(target, now),
@@ -270,15 +275,18 @@ impl Machine {
         let behind = self.behind();
         if self.demoted {
             return match behind {
-                0 => self.drained(now),
-                _ if now < self.since + self.limits.patience => Next::Poll,
+                0 => self.begin(Next::Promote, now),
+                _ if now < self.since + REST_ARRIVES.min(self.limits.patience) => Next::Poll,
                 _ => self.undo(Why::Behind(behind), now),
             };
         }
         let late = now >= self.paused_at + self.limits.drain;
         match behind {
-            0 if target.keyspace != self.source.keyspace => self.release(Why::CountsDiffer),
-            0 if !late => Next::Demote,
+            0 if target.keyspace != self.source.keyspace && !self.fenced => self.release(Why::CountsDiffer),
+            0 if late => self.release(Why::Behind(0)),
+            0 if self.fenced => self.begin(Next::ShutDown, now),
+            0 if self.way == Way::Fenced => Next::Fence,
+            0 => Next::Demote,
             _ if late => self.release(Why::Behind(behind)),
             _ => Next::Poll,
         }
@@ -298,19 +306,20 @@ impl Machine {
         self.since = now;
         match source.port_refused {
             Some(said) => self.undo(Why::AsideTaken(said), now),
-            None if self.behind() == 0 => self.drained(now),
+            None if self.behind() == 0 => self.begin(Next::Promote, now),
             None => Next::Poll,
         }
     }
 
-    /// The target has everything the source had when it was demoted.
-    fn drained(&mut self, now: Duration) -> Next {
-        match self.way {
-            Way::ShutDown if !self.ended => {
-                self.ended = true;
-                self.begin(Next::ShutDown, now)
+    fn fence(&mut self, outcome: Outcome<Position>, now: Duration) -> Next {
+        match outcome {
+            Outcome::Done(position) => {
+                self.fenced = true;
+                self.source.offset = position.offset;
+                if self.behind() == 0 { self.begin(Next::ShutDown, now) } else { Next::Poll }
             }
-            _ => self.begin(Next::Promote, now),
+            Outcome::Refused(said) => self.release(Why::SourceRefused(said)),
+            Outcome::Lost => self.release(Why::SourceSilent),
         }
     }
 
@@ -345,7 +354,8 @@ impl Machine {
     }
 
     fn undo(&mut self, why: Why, now: Duration) -> Next {
-        if self.ended {
+        // A source that was shut down can't be made master again.
+        if self.way == Way::Fenced {
             return Next::Stop(End::HalfDone(why));
         }
         self.why = why;
@@ -434,12 +444,24 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_keeps_its_port_is_shut_down_before_the_promotion() {
-        let mut machine = Machine::new(LIMITS, Way::ShutDown);
-        assert_eq!(play(&mut machine, [at(10), at(10), role(false, 10)]), Next::ShutDown);
+    fn a_source_before_6_2_is_shut_down_before_the_promotion() {
+        let mut machine = Machine::new(LIMITS, Way::Fenced);
+        assert_eq!(play(&mut machine, [at(10), at(10)]), Next::Fence);
+        assert_eq!(play(&mut machine, [at(12)]), Next::Poll);
+        assert_eq!(play(&mut machine, [at(12)]), Next::ShutDown);
         assert_eq!(play(&mut machine, [Seen::ShutDown(Outcome::Done(()))]), Next::Promote);
         let refused = Seen::Role(Outcome::Refused("no".into()));
         assert_eq!(play(&mut machine, [refused]), Next::Stop(End::HalfDone(Why::TargetRefused("no".into()))));
+    }
+
+    #[test]
+    fn a_source_whose_pause_is_over_serves_on() {
+        let mut machine = Machine::new(LIMITS, Way::Fenced);
+        play(&mut machine, [at(10), at(10), at(10)]);
+        let over = "the pause was over".to_owned();
+        assert_eq!(play(&mut machine, [Seen::ShutDown(Outcome::Refused(over.clone()))]), Next::Release);
+        let end = End::Unchanged(Why::SourceRefused(over));
+        assert_eq!(play(&mut machine, [Seen::Released(true)]), Next::Stop(end));
     }
 
     #[test]
@@ -473,12 +495,13 @@ mod tests {
     }
 
     fn any_way() -> impl Strategy<Value = Way> {
-        prop_oneof![Just(Way::Reversible), Just(Way::ShutDown)]
+        prop_oneof![Just(Way::Reversible), Just(Way::Fenced)]
     }
 
     proptest! {
-        /// Whatever is seen in whatever order: the target is promoted, and the source shut down, only after a demotion
-        /// was seen and the target has reached it; and a source that was told to shut down is not made master again.
+        /// Whatever is seen in whatever order: the target is promoted only after a demotion or a shutdown was seen, a
+        /// source is shut down only after the fence, each only when the target has reached it; and a source that was shut
+        /// down is not made master again.
         #[test]
         fn promotion_only_after_demotion(way in any_way(), story in prop::collection::vec((any_seen(), 0..700u64), 0..40)) {
             let mut machine = Machine::new(LIMITS, way);
@@ -488,12 +511,10 @@ mod tests {
                 now += Duration::from_millis(wait);
                 machine.saw(seen, began, now);
                 if matches!(machine.next(), Next::Promote | Next::ShutDown) {
-                    prop_assert!(machine.demoted && machine.reached >= machine.source.offset);
+                    prop_assert!(machine.reached >= machine.source.offset);
+                    prop_assert!(machine.demoted || *machine.next() == Next::ShutDown && machine.fenced);
                 }
-                if *machine.next() == Next::Promote && way == Way::ShutDown {
-                    prop_assert!(machine.ended);
-                }
-                prop_assert!(!(machine.ended && *machine.next() == Next::Undo));
+                prop_assert!(!(way == Way::Fenced && *machine.next() == Next::Undo));
             }
         }
     }

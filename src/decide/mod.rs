@@ -4,4 +4,6 @@ pub mod compat;
 pub mod course;
 pub mod findings;
 pub mod handover;
+pub mod moment;
 pub mod stage;
+pub mod warmth;

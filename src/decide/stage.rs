@@ -117,6 +117,7 @@ mod tests {
             public: Default::default(),
             aside: Default::default(),
             from: Default::default(),
+            fenced: false,
         };
         let answers = |run_id: &str, config_file: &str| {
             who(&record, &Identity { run_id: run_id.into(), config_file: config_file.into(), ..Identity::default() })

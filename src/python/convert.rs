@@ -104,6 +104,7 @@ result_methods!(
     crate::step::promote::Promote,
     crate::step::replicate::Replicate,
     crate::step::retire::Retire,
+    crate::step::status::Status,
     crate::step::switchover::Switchover,
     crate::step::verify::Database,
     crate::step::verify::Verify,

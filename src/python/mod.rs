@@ -1,7 +1,10 @@
 //! The Python edge: translates arguments, results and errors, and decides nothing.
 
+mod call;
 mod convert;
 mod endpoint;
+mod guard;
+mod options;
 mod steps;
 
 use pyo3::prelude::*;
@@ -12,8 +15,10 @@ mod _core {
     #[pymodule_export]
     use super::endpoint::PyEndpoint;
     #[pymodule_export]
+    use super::guard::stand_guard;
+    #[pymodule_export]
     use super::steps::{
-        clients, preflight, promote, replicate, retire, rollback, switchover, upgrade, verify, wait_quiescent,
+        clients, preflight, promote, replicate, retire, rollback, status, switchover, upgrade, verify, wait_quiescent,
         wait_synced,
     };
     #[pymodule_export]
@@ -26,6 +31,7 @@ mod _core {
             promote::Promote,
             replicate::Replicate,
             retire::Retire,
+            status::Status,
             switchover::Switchover,
             verify::{Database, Verify},
             wait_quiescent::{ActiveClient, WaitQuiescent},

@@ -48,6 +48,11 @@ impl ClientKind {
     }
 }
 
+/// Whether a connection's name is one of redis-baton's: plain, or with the token of a controller at work.
+fn is_ours(name: &str) -> bool {
+    name.strip_prefix(CLIENT_NAME).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+}
+
 /// One connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
@@ -90,7 +95,7 @@ impl Connection {
             () if flags.contains('O') => ClientKind::Monitor,
             () if flags.contains('S') => ClientKind::Replica,
             () if flags.contains('M') => ClientKind::Master,
-            () if name == CLIENT_NAME => ClientKind::Ours,
+            () if is_ours(&name) => ClientKind::Ours,
             () if name.starts_with("sentinel-") => ClientKind::Sentinel,
             () if flags.contains('P') => ClientKind::Pubsub,
             () if flags.contains('b') => ClientKind::Blocked,

@@ -14,6 +14,9 @@ use crate::{
 const SECRETS: [&str; 6] =
     ["requirepass", "masterauth", "primaryauth", "tls-key-file-pass", "tls-client-key-file-pass", "sentinel-pass"];
 
+/// Below that many replicas a master refuses writes.
+pub const MIN_REPLICAS: &str = "min-replicas-to-write";
+
 /// Whether a parameter's value must not be shown.
 pub fn is_secret(parameter: &str) -> bool {
     SECRETS.iter().any(|secret| parameter.eq_ignore_ascii_case(secret))
@@ -60,7 +63,7 @@ impl Server {
     /// the parameters named. What can't be put back is a warning.
     pub async fn restore(&self, journal: &Journal, only: Option<&[&str]>) -> Result<()> {
         let _shield = self.run.shield();
-        for (parameter, original) in journal.raised(&self.identity.run_id)? {
+        for (run_id, parameter, original) in self.raised(journal)? {
             if only.is_some_and(|only| !only.contains(&parameter.as_str())) {
                 continue;
             }
@@ -68,6 +71,12 @@ impl Server {
                 self.run.warn(format!("{self}: the earlier value of {parameter} is a secret and was not written down"));
                 continue;
             };
+            if parameter == MIN_REPLICAS && !self.has_replicas(&original).await? {
+                self.run.warn(format!(
+                    "{self}: {parameter} stays 0 until {original} replicas follow; it would refuse all writes"
+                ));
+                continue;
+            }
             let present = self.config(&[&parameter]).await?.remove(&parameter);
             if present.as_ref() != Some(&original) {
                 self.change(&Command::config_set(&parameter, &original))
@@ -75,9 +84,27 @@ impl Server {
                     .map_err(|e| e.state(State::Interrupted))?;
             }
             if !self.run.dry {
-                journal.append(&Record::Restored { run_id: self.identity.run_id.clone(), parameter })?;
+                journal.append(&Record::Restored { run_id, parameter })?;
             }
         }
         Ok(())
+    }
+
+    /// What is raised on this server, by the run id it had then, with the value it had first.
+    pub fn raised(&self, journal: &Journal) -> Result<Vec<(String, String, Option<String>)>> {
+        let mut all = Vec::new();
+        for run_id in self.run_ids() {
+            let raised = journal.raised(run_id)?;
+            all.extend(raised.into_iter().map(|(parameter, original)| (run_id.clone(), parameter, original)));
+        }
+        Ok(all)
+    }
+
+    /// Whether so many replicas follow this master that it may take writes again with the value that
+    /// `min-replicas-to-write` had.
+    async fn has_replicas(&self, wanted: &str) -> Result<bool> {
+        let wanted: usize = wanted.parse().unwrap_or_default();
+        let online = self.replication().await?.replicas.iter().filter(|replica| replica.state == "online").count();
+        Ok(online >= wanted)
     }
 }

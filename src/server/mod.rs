@@ -8,20 +8,24 @@ pub mod client_list;
 pub mod command;
 pub mod config;
 pub mod info;
+mod lock;
+mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, Value, aio::MultiplexedConnection};
-use serde::Serialize;
 
+pub use crate::side::Side;
 pub use command::Command;
 use info::{Identity, Info, Replication};
+pub use wire::Wire;
 
 use crate::{
     endpoint::Endpoint,
     error::{Code, Error, Result, State},
+    journal::Handover,
     run::Run,
 };
 
@@ -30,34 +34,6 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The name our connections carry in CLIENT LIST.
 pub const CLIENT_NAME: &str = "redis-baton";
-
-/// Which of the two processes of an upgrade is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    /// The live master to be replaced.
-    Source,
-    /// The new instance.
-    Target,
-}
-
-impl Side {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Side::Source => "source",
-            Side::Target => "target",
-        }
-    }
-
-    /// The other one.
-    pub fn other(self) -> Self {
-        match self {
-            Side::Source => Side::Target,
-            Side::Target => Side::Source,
-        }
-    }
-}
 
 /// What the server said instead of doing what it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,12 +47,16 @@ pub struct Said {
 /// A server that has let us in.
 #[derive(Clone)]
 pub struct Server {
-    /// Which of the two it is.
+    /// Which of the two it is; of another replica, whose it is.
     pub side: Side,
+    /// What it is called in messages.
+    pub called: &'static str,
     /// Where it was reached, with the login that it accepted.
     pub endpoint: Endpoint,
     /// Who it is.
     pub identity: Identity,
+    /// The run id that the journal knows it by, where it was restarted since.
+    pub former_run_id: Option<String>,
     /// The server's number for this connection.
     pub connection_id: u64,
     /// The call this connection belongs to.
@@ -92,7 +72,7 @@ impl fmt::Debug for Server {
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.side.as_str(), self.endpoint)
+        write!(f, "{} {}", self.called, self.endpoint)
     }
 }
 
@@ -137,8 +117,10 @@ impl Server {
             .map_err(|e| not_connected(&e, endpoint).at(&at))?;
         let mut server = Server {
             side,
+            called: side.as_str(),
             endpoint: endpoint.clone(),
             identity: Identity::default(),
+            former_run_id: None,
             connection_id: 0,
             run: Arc::clone(run),
             connection,
@@ -179,9 +161,25 @@ impl Server {
         }
     }
 
-    /// The same connection, known to be that side's.
-    pub fn on(self, side: Side) -> Self {
-        Server { side, ..self }
+    /// The same connection, known to be that side's of a handover.
+    pub fn on(self, side: Side, handover: &Handover) -> Self {
+        let id = handover.run_id(side);
+        Server {
+            side,
+            called: side.as_str(),
+            former_run_id: (id != self.identity.run_id).then(|| id.to_owned()),
+            ..self
+        }
+    }
+
+    /// The same connection, to a replica that is neither of the two.
+    pub fn as_replica(self) -> Self {
+        Server { called: "replica", ..self }
+    }
+
+    /// The names that the journal may know it by.
+    pub fn run_ids(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.identity.run_id).chain(&self.former_run_id)
     }
 
     /// A connection of its own to the same server.

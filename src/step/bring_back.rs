@@ -1,9 +1,6 @@
 //! The way out of a handover whose promoted server is gone or lacks data: the demoted one serves again.
 
-use super::{
-    Call, confirm_role,
-    hand_over::{Switchover, at},
-};
+use super::{Call, at, confirm_role, hand_over::Switchover};
 use crate::{
     error::{Code, Error, Result, State},
     facts::finish,
@@ -22,7 +19,6 @@ pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error)
         _ => return Err(found),
     };
     let before = pair.facts().await;
-    let _lock = if call.run.dry { None } else { Some(pair.journal.lock()?) };
     if demoted.replication().await?.replid != record.replid {
         return Err(Error::new(
             Code::NotWarm,
@@ -44,7 +40,7 @@ pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error)
         pair.journal.append(&Record::Undone)?;
         demoted.restore(&pair.journal, None).await?;
     }
-    let after = Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?.facts().await;
+    let after = call.find().await?.facts().await;
     Ok(finish!(
         call.run,
         before,

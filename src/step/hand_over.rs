@@ -3,33 +3,43 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Call, Login, preflight, replication_login, route};
+use super::{
+    Call,
+    aftermath::{complete, put_back, settle},
+    at,
+    guard::{Guard, Job},
+    login::{Login, find_login, fuse},
+    moment::good_moment,
+    preflight,
+    replicas::others,
+    route,
+};
 use crate::{
     decide::{
         course::{Course, Refusal, Standing, course},
         findings::{self, Redirect},
         handover::{End, Limits, Machine, Way, Why},
+        moment::{Wanted, drain_limit},
         stage::{Stage, share_history},
     },
     error::{Code, Error, Result, State},
     facts::{finish, step_result},
     handover::{Attempt, Cut, Phase, unpause},
-    journal::{Handover, Ports, Record},
-    pair::{Look, Pair, Seen, see},
-    redirect,
-    run::{Deadline, Event},
-    server::{Command, Server, Side},
+    journal::{Handover, Ports},
+    pair::{Look, Pair, see},
+    run::Event,
+    server::{Command, Server, Side, config::MIN_REPLICAS},
 };
 
-/// A replica that was demoted reaches its new master with the next tick of the once-a-second replication cron.
-const WARM_WITHIN: Duration = Duration::from_secs(10);
+/// The longest pause of a source before 6.2.
+const FENCED_PAUSE: Duration = Duration::from_millis(400);
+
+/// For how long at least writes flow between two attempts.
+const REST: Duration = Duration::from_millis(20);
 
 /// A PING every that many seconds: none in the time of a handover. Each one moves the offset, and a demoted master that
 /// is ahead of its successor by a PING can't follow it by a partial resync.
 const NO_PINGS: &str = "86400";
-
-/// What is raised for a handover on the server that is demoted.
-const DEMOTED_SETTINGS: [&str; 4] = ["repl-ping-replica-period", "masteruser", "masterauth", "tls-replication"];
 
 /// What is wished.
 #[derive(Clone)]
@@ -38,10 +48,13 @@ pub struct Options {
     pub preflight: preflight::Options,
     /// How long writes on the source wait at most.
     pub pause_budget: Duration,
-    /// How long a moment of little lag is waited for.
+    /// How long a good moment is waited for, before each attempt.
     pub patience: Duration,
-    /// How many times a pause is tried in which the target does not catch up in time.
+    /// How many times a pause is tried in which the target does not catch up in time: a few milliseconds at first, up to
+    /// half the budget in the end.
     pub attempts: u32,
+    /// How long the server that serves may take to answer at that moment.
+    pub max_latency: Duration,
     /// How many bytes the target may be behind when the pause begins: the fewer, the shorter the pause.
     pub max_lag_bytes: u64,
     /// Bytes of replication backlog of the server that is promoted: what the old one may miss and still follow.
@@ -50,6 +63,25 @@ pub struct Options {
     pub login: Option<Login>,
     /// Save the promoted server's configuration (port, role) to its file, if it has one.
     pub rewrite: bool,
+    /// The command that starts a guard; none for no guard. See [`super::guard`].
+    pub guard: Option<Vec<String>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            preflight: preflight::Options::default(),
+            pause_budget: Duration::from_secs(1),
+            patience: Duration::from_secs(30),
+            attempts: 10,
+            max_latency: Duration::from_millis(25),
+            max_lag_bytes: 64 << 10,
+            backlog_bytes: 256 << 20,
+            login: None,
+            rewrite: true,
+            guard: None,
+        }
+    }
 }
 
 step_result! {
@@ -84,23 +116,19 @@ pub(super) async fn hand_over(
 ) -> Result<Switchover> {
     let before = pair.facts().await;
     let stage = look.stage;
-    let _lock = if call.run.dry { None } else { Some(pair.journal.lock()?) };
     let done = match course(to, &standing(pair, look)) {
-        Course::Cut => cut(pair, to, options).await?,
+        Course::Cut => cut(call, pair, to, options).await?,
         // In a dry run of the whole procedure the steps before this one have not been done either.
-        Course::Refuse(Refusal::NotReplicating) if call.run.dry => cut(pair, to, options).await?,
+        Course::Refuse(Refusal::NotReplicating) if call.run.dry => cut(call, pair, to, options).await?,
         Course::GoOn => resume(pair, true, options).await?,
         Course::TakeBack => resume(pair, false, options).await?,
-        Course::Settle => {
-            settle(pair, &look.target, to, options).await?;
-            Done::default()
-        }
+        Course::Settle => Done { warm: settle(pair, &look.target, to, options).await?, ..Done::default() },
         Course::Refuse(refusal) => return Err(refused(pair, to, refusal)?),
     };
     // Addresses may have changed: find both again.
     let moved = match call.run.dry {
         true => None,
-        false => Some(Pair::find(&call.run, &call.source, &call.target, call.journal_dir.as_deref()).await?),
+        false => Some(call.find().await?),
     };
     let now = moved.as_ref().unwrap_or(pair);
     let after = now.facts().await;
@@ -117,7 +145,7 @@ pub(super) async fn hand_over(
             parked,
             warm,
             write_gap_ms: done.longest_gap_us as f64 / 1000.0,
-            protocol_ms: done.milliseconds(&["pause", "demote", "promote", "confirm"]),
+            protocol_ms: done.milliseconds(&["pause", "demote", "shut_down", "promote", "confirm"]),
             drain_ms: done.milliseconds(&["drain"]),
             phases: done.phases,
             attempts: done.attempts,
@@ -183,75 +211,61 @@ impl Done {
 }
 
 /// The phases in which writes wait.
-const WRITES_WAIT: [&str; 6] = ["pause", "drain", "release", "demote", "promote", "undo"];
+const WRITES_WAIT: [&str; 7] = ["pause", "drain", "release", "demote", "shut_down", "promote", "undo"];
 
 /// Microseconds in these phases.
 fn time_in(phases: &[Phase], names: &[&str]) -> u64 {
     phases.iter().filter(|phase| names.contains(&phase.name.as_str())).map(|phase| phase.microseconds).sum()
 }
 
-/// A server's address once it listens on these ports.
-pub(super) fn at(server: &Server, ports: Ports) -> crate::Endpoint {
-    let tls = server.endpoint.tls.is_some();
-    match if tls { ports.tls } else { ports.plain } {
-        0 => server.endpoint.clone(),
-        port if server.endpoint.unix_socket.is_some() => crate::Endpoint { port, ..server.endpoint.clone() },
-        port => server.endpoint.with_port(port),
-    }
-}
-
 /// From the one that serves to the other one, from the start.
-async fn cut(pair: &mut Pair, to: Side, options: &Options) -> Result<Done> {
+async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Result<Done> {
     let handover = planned_handover(pair, to, options).await?;
     let (demoted, promoted) = (pair.side(to.other())?.clone(), pair.side(to)?.clone());
+    let journal = pair.journal.clone();
     let route = route(&promoted, handover.public)?;
-    let cut = Cut {
+    let mut cut = Cut {
         demoted: &demoted,
         promoted: &promoted,
         handover: &handover,
-        serving: (&route.host, route.port),
-        limits: limits(options),
+        followed: (&route.host, route.port),
+        journal: &journal,
+        limits: limits(options, &handover, 1),
     };
     if pair.run.dry {
-        prepare(pair, &demoted, &promoted, route.tls, options).await?;
+        prepare(pair, &demoted, &promoted, &handover, options).await?;
         for command in cut.planned() {
             pair.run.action(command);
         }
-        return Ok(Done { attempted: true, warm: true, ..Done::default() });
+        return Ok(Done { attempted: true, warm: !handover.fenced, ..Done::default() });
     }
-    let full_syncs = promoted.info("stats").await?.number("sync_full").unwrap_or_default();
-    let prepared = prepare(pair, &demoted, &promoted, route.tls, options).await;
-    let outcome = match prepared.and_then(|()| pair.begin(handover.clone())) {
-        Ok(()) => attempts(pair, &cut, options).await,
-        Err(error) => Err(Error { state: State::Unchanged, ..error }),
+    let mut guard = post_guard(call, to, options);
+    let outcome = async {
+        prepare(pair, &demoted, &promoted, &handover, options).await.map_err(|error| error.state(State::Unchanged))?;
+        let others = others(pair, &demoted, &promoted).await?;
+        if let Some(guard) = &mut guard
+            && !guard.is_ready().await
+        {
+            call.run.warn("the guard did not come: if this process is killed between demotion and promotion, nobody serves until it is run again");
+        }
+        pair.begin(handover.clone())?;
+        let done = attempts(pair, &mut cut, options).await?;
+        Ok((done, others))
     };
-    let mut done = match outcome {
+    let (mut done, others) = match outcome.await {
         Ok(done) => done,
         Err(error) => return Err(put_back(pair, &cut, error).await),
     };
-    demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
-    done.warm = finish_cut(pair, &cut, full_syncs, options).await?;
+    done.warm = complete(pair, &cut, &others, options).await?;
     Ok(done)
 }
 
-/// After a handover that was not done: what was raised for it is restored, and the error says so. Where it can't be told
-/// whether it was done, the rerun will restore.
-async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Error {
-    if error.state == State::Interrupted {
-        return error;
-    }
-    let restored = async {
-        if pair.handover.as_ref() == Some(cut.handover) {
-            pair.journal.append(&Record::Undone)?;
-        }
-        cut.demoted.restore(&pair.journal, Some(&DEMOTED_SETTINGS)).await?;
-        cut.promoted.restore(&pair.journal, Some(&["repl-backlog-size"])).await
-    };
-    match restored.await {
-        Ok(()) => error.state(State::Undone),
-        Err(failed) => {
-            pair.run.warn(format!("what was raised for the handover could not be restored: {failed}"));
-            error.state(State::Interrupted)
+fn post_guard(call: &Call, to: Side, options: &Options) -> Option<Guard> {
+    match Guard::post(options.guard.as_ref()?, &Job::new(call, to, options)) {
+        Ok(guard) => Some(guard),
+        Err(error) => {
+            call.run.warn(format!("no guard could be posted: {error:#}"));
+            None
         }
     }
 }
@@ -259,31 +273,36 @@ async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Error {
 /// Goes on where a handover stopped between its transactions: forward, or back.
 async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Done> {
     let Some(handover) = &pair.handover.clone() else { return Ok(Done::default()) };
-    let (demoted, promoted) = (pair.side(handover.demoted())?.clone(), pair.side(handover.demoted().other())?.clone());
-    let route = route(&promoted, handover.public)?;
-    let serving = (route.host.as_str(), route.port);
-    let cut = Cut { demoted: &demoted, promoted: &promoted, handover, serving, limits: limits(options) };
+    let promoted = pair.side(handover.demoted().other())?.clone();
+    let mut done = Done { attempted: true, attempts: 1, ..Done::default() };
     if pair.run.dry {
-        pair.run.action(format!("{}: go on with the handover", if forward { &promoted } else { &demoted }));
-        return Ok(Done { attempted: true, ..Done::default() });
+        pair.run.action(format!("{promoted}: {} the handover", if forward { "go on with" } else { "take back" }));
+        return Ok(done);
     }
-    let full_syncs = promoted.info("stats").await?.number("sync_full").unwrap_or_default();
+    let Ok(demoted) = pair.side(handover.demoted()).cloned() else {
+        // It has ended, and the promoted one has all it had: `Pair::look` has seen to that.
+        promoted.change(&Command::replicaof_no_one()).await?;
+        settle(pair, &see(&promoted).await?, promoted.side, options).await?;
+        return Ok(done);
+    };
+    let journal = pair.journal.clone();
+    let route = route(&promoted, handover.public)?;
+    let followed = (route.host.as_str(), route.port);
+    let limits = limits(options, handover, 1);
+    let cut = Cut { demoted: &demoted, promoted: &promoted, handover, followed, journal: &journal, limits };
     let left = demoted.replication().await?;
     let machine =
-        if forward { Machine::resume(cut.limits, way(handover), left.offset) } else { Machine::take_back(cut.limits) };
+        if forward { Machine::resume(limits, way(handover), left.offset) } else { Machine::take_back(limits) };
+    let others = others(pair, &demoted, &promoted).await?;
     let attempt = cut.run(&pair.run, machine).await;
-    demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
-    let mut done = Done { attempted: true, attempts: 1, phases: attempt.phases, ..Done::default() };
+    done.phases = attempt.phases;
     done.longest_gap_us = time_in(&done.phases, &WRITES_WAIT);
     match attempt.end {
-        End::Switched => done.warm = finish_cut(pair, &cut, full_syncs, options).await?,
-        End::Undone(_) if !forward => pair.journal.append(&Record::Undone)?,
-        end => {
-            if matches!(end, End::Undone(_)) {
-                pair.journal.append(&Record::Undone)?;
-            }
-            return Err(cut.error(&end));
+        End::Switched => done.warm = complete(pair, &cut, &others, options).await?,
+        End::Undone(_) if !forward => {
+            put_back(pair, &cut, Error::new(Code::Cancelled, "taken back").state(State::Undone)).await;
         }
+        end => return Err(put_back(pair, &cut, cut.error(&end)).await),
     }
     Ok(done)
 }
@@ -305,12 +324,13 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
                 return Err(refusal);
             }
             match options.preflight.redirect {
-                Redirect::Takeover => (at_source, examined.aside.unwrap_or_default(), at_target, false),
+                Redirect::Takeover => (at_source, examined.aside.unwrap_or(at_source), at_target, false),
                 Redirect::None => (at_target, at_source, at_target, false),
             }
         }
     };
     let demoted = if back { target } else { source };
+    let fenced = !demoted.identity.has_redis(findings::REVERSIBLE_FROM);
     Ok(Handover {
         source: source.identity.run_id.clone(),
         target: target.identity.run_id.clone(),
@@ -321,81 +341,77 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
         public,
         aside,
         from,
+        fenced,
     })
 }
 
 /// Everything that can be done before writes have to wait.
-async fn prepare(pair: &Pair, demoted: &Server, promoted: &Server, tls: bool, options: &Options) -> Result<()> {
+async fn prepare(
+    pair: &Pair,
+    demoted: &Server,
+    promoted: &Server,
+    handover: &Handover,
+    options: &Options,
+) -> Result<()> {
     let journal = &pair.journal;
-    let backlog = promoted.config(&["repl-backlog-size"]).await?;
-    if backlog
-        .get("repl-backlog-size")
-        .and_then(|size| size.parse().ok())
-        .is_some_and(|size: u64| size < options.backlog_bytes)
-    {
+    let config = promoted.config(&["repl-backlog-size", MIN_REPLICAS]).await?;
+    let number = |name: &str| config.get(name).and_then(|value| value.parse::<u64>().ok());
+    if number("repl-backlog-size").is_some_and(|size| size < options.backlog_bytes) {
         promoted.raise(journal, "repl-backlog-size", &options.backlog_bytes.to_string()).await?;
     }
-    replication_login(pair, demoted, promoted, options.login.as_ref(), tls).await?;
+    // Right after its promotion nobody follows it yet, and it would refuse all writes.
+    if number(MIN_REPLICAS).is_some_and(|wanted| wanted > 0) {
+        promoted.raise(journal, MIN_REPLICAS, "0").await?;
+    }
+    // Tried now, needed after the promotion.
+    find_login(pair, demoted, promoted, handover.from, options.login.as_ref()).await?;
+    if demoted.side == Side::Source {
+        fuse(pair, demoted).await?;
+    }
     demoted.raise(journal, "repl-ping-replica-period", NO_PINGS).await
 }
 
 /// Whether the demoted server can leave its port.
-fn way(_handover: &Handover) -> Way {
-    Way::Reversible
+fn way(handover: &Handover) -> Way {
+    if handover.fenced { Way::Fenced } else { Way::Reversible }
 }
 
-fn limits(options: &Options) -> Limits {
-    Limits { pause: options.pause_budget, drain: options.pause_budget / 2, patience: Duration::from_secs(2) }
+/// How long things may take in the n-th attempt. A pause that can't be ended early is short: it is the price of an attempt
+/// that fails.
+fn limits(options: &Options, handover: &Handover, attempt: u32) -> Limits {
+    let patience = Duration::from_secs(2);
+    if handover.fenced {
+        let pause = options.pause_budget.min(FENCED_PAUSE);
+        return Limits { pause, drain: pause / 2, patience };
+    }
+    Limits { pause: options.pause_budget, drain: drain_limit(attempt, options.pause_budget), patience }
 }
 
-/// Tries the cut at a good moment, several times if need be.
-async fn attempts(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<Done> {
+/// Tries the cut at a good moment, several times if need be. Each time writes flow again before the next one.
+async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) -> Result<Done> {
+    let wanted = Wanted { lag_bytes: options.max_lag_bytes, latency: options.max_latency };
     let mut done = Done { attempted: true, ..Done::default() };
     loop {
         done.attempts += 1;
-        good_moment(pair, cut, options).await?;
+        let waiting = Instant::now();
+        good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience).await?;
+        let moment = Phase { name: "moment".into(), microseconds: waiting.elapsed().as_micros() as u64 };
+        cut.limits = limits(options, cut.handover, done.attempts);
         let Attempt { end, phases } = cut.run(&pair.run, Machine::new(cut.limits, way(cut.handover))).await;
-        done.longest_gap_us = done.longest_gap_us.max(time_in(&phases, &WRITES_WAIT));
-        done.phases = phases;
+        let gap = time_in(&phases, &WRITES_WAIT);
+        done.longest_gap_us = done.longest_gap_us.max(gap);
+        done.phases = [vec![moment], phases].concat();
         match end {
             End::Switched => {
                 confirm(pair, cut, &mut done).await?;
                 return Ok(done);
             }
             End::Unchanged(Why::Behind(_) | Why::CountsDiffer) if done.attempts < options.attempts => {
-                pair.run.sleep(Duration::from_millis(200) * done.attempts).await?;
+                // Writes flow for at least as long as they have waited.
+                pair.run.sleep(Duration::from_micros(gap).max(REST)).await?;
             }
             end => return Err(cut.error(&end)),
         }
-    }
-}
-
-/// Waits for a moment at which the target is close behind, and has been seen to get on: a few bytes behind is also where a
-/// stream stands that has not begun, as after a diskless sync until the replica's once-a-second cron.
-async fn good_moment(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<()> {
-    let deadline = Deadline::after(options.patience);
-    let mut goal = None;
-    loop {
-        let (ahead, behind) = tokio::join!(cut.demoted.replication(), cut.promoted.replication());
-        let (ahead, behind) = (ahead?, behind?);
-        let gets_on = behind.offset >= *goal.get_or_insert(ahead.offset);
-        let lag = ahead.offset.saturating_sub(behind.offset);
-        if behind.link_up && !behind.syncing && gets_on && lag <= options.max_lag_bytes {
-            return Ok(());
-        }
-        if deadline.passed() {
-            let link = if behind.link_up { "up" } else { "down" };
-            let found = format!(
-                "is {lag} bytes behind (link {link}) and was no less for {} seconds",
-                options.patience.as_secs_f64()
-            );
-            return Err(Error::new(Code::LagTooHigh, found)
-                .at(cut.promoted)
-                .remedy("try at a quieter time, or allow more patience or max_lag_bytes")
-                .state(State::Undone));
-        }
-        pair.run.emit(&Event::Waiting { wanted: "little lag", found: format!("{lag} bytes") });
-        pair.run.sleep(Duration::from_millis(2)).await?;
     }
 }
 
@@ -405,11 +421,16 @@ async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
     let _shield = pair.run.shield();
     let began = Instant::now();
     // The promoted server's role came back with its promotion.
-    let release = unpause();
-    let (released, arrived) = tokio::join!(cut.demoted.ask(&release), canary(cut.promoted, cut.handover.public));
+    let release = async {
+        if cut.handover.fenced {
+            return Ok(());
+        }
+        pair.run.action(format!("{}: {}", cut.demoted, unpause()));
+        cut.demoted.ask(&unpause()).await.map(drop)
+    };
+    let (released, arrived) = tokio::join!(release, canary(cut.promoted, cut.handover.public));
     let microseconds = began.elapsed().as_micros() as u64;
     done.phases.push(Phase { name: "confirm".into(), microseconds });
-    pair.run.action(format!("{}: {release}", cut.demoted));
     pair.run.emit(&Event::Phase { name: "confirm", microseconds });
     if let Err(error) = released {
         pair.run.warn(format!("the old one did not answer after the handover: {error}"));
@@ -423,85 +444,4 @@ async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
 async fn canary(promoted: &Server, public: Ports) -> Result<()> {
     let write = Command::new(["DEL", "redis-baton:canary"]);
     Server::visit(&promoted.run, promoted.side, &at(promoted, public), &write).await
-}
-
-/// After the cut: the old one follows, and the new one's configuration is saved. Returns whether the old one is warm.
-async fn finish_cut(pair: &mut Pair, cut: &Cut<'_>, full_syncs: u64, options: &Options) -> Result<bool> {
-    pair.handover = Some(cut.handover.clone());
-    let warm = wait_warm(pair, cut, full_syncs).await?;
-    if cut.handover.back {
-        // The upgrade is undone: nothing of it is to stay on either.
-        cut.promoted.restore(&pair.journal, None).await?;
-        cut.demoted.restore(&pair.journal, Some(&["repl-ping-replica-period", "repl-backlog-size"])).await?;
-    }
-    if options.rewrite {
-        rewrite(cut.promoted).await?;
-        // Restarted from its old file it would come back as a master, at the public port.
-        if warm && !cut.demoted.identity.config_file.is_empty() {
-            rewrite(cut.demoted).await?;
-        }
-    }
-    pair.journal.append(&Record::Settled)?;
-    Ok(warm)
-}
-
-async fn wait_warm(pair: &Pair, cut: &Cut<'_>, full_syncs: u64) -> Result<bool> {
-    let deadline = Deadline::after(WARM_WITHIN);
-    loop {
-        let (follower, stats) = tokio::join!(cut.demoted.replication(), cut.promoted.info("stats"));
-        let again = stats?.number("sync_full").unwrap_or_default() > full_syncs;
-        match follower {
-            Ok(follower) if follower.link_up && !again => return Ok(true),
-            Ok(_) if !again && !deadline.passed() => pair.run.sleep(Duration::from_millis(10)).await?,
-            outcome => {
-                let why = match outcome {
-                    Err(error) => error.to_string(),
-                    Ok(_) if again => "it asked for a full resync".to_owned(),
-                    Ok(_) => "its link is down".to_owned(),
-                };
-                pair.run.warn(format!("the old one ({}) does not follow, so there is no way back: {why}", cut.demoted));
-                return Ok(false);
-            }
-        }
-    }
-}
-
-/// Saves the configuration, so that a restart comes back as what the server is now.
-pub(super) async fn rewrite(server: &Server) -> Result<()> {
-    if server.identity.config_file.is_empty() {
-        server.run.warn(format!("{server}: has no configuration file: a restart would not bring it back as it is now"));
-        return Ok(());
-    }
-    let command = Command::new(["CONFIG", "REWRITE"]);
-    server.run.action(format!("{server}: {command}"));
-    if let Err(said) = server.ask(&command).await? {
-        server.run.warn(format!(
-            "{server}: CONFIG REWRITE was refused, so a restart would not bring it back as it is now: {}",
-            said.text
-        ));
-    }
-    Ok(())
-}
-
-/// Already handed over: does what a crash right after it has left undone. Nothing, if all was done.
-async fn settle(pair: &Pair, target: &Seen, to: Side, options: &Options) -> Result<()> {
-    let promoted = pair.side(to)?;
-    if let (Side::Target, false, Some(record)) = (to, pair.has_arrived(target), &pair.handover) {
-        promoted.change_all(&redirect::arrive(record)).await?;
-    }
-    if let Ok(demoted) = pair.side(to.other()) {
-        demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
-    }
-    if !pair.journal.is_settled()? && !pair.run.dry {
-        if options.rewrite {
-            rewrite(promoted).await?;
-            if let Ok(demoted) = pair.side(to.other())
-                && !demoted.identity.config_file.is_empty()
-            {
-                rewrite(demoted).await?;
-            }
-        }
-        pair.journal.append(&Record::Settled)?;
-    }
-    Ok(())
 }

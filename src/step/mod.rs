@@ -1,27 +1,36 @@
 //! The steps, one file each. Every step looks (reads the servers), decides, acts, and confirms by reading back; so
 //! each can be run again at any time, and a dry run is its first two parts.
 
+mod aftermath;
 mod bring_back;
 pub mod clients;
+pub mod guard;
 mod hand_over;
+mod login;
+mod moment;
 pub mod preflight;
 pub mod promote;
+mod replicas;
 pub mod replicate;
 pub mod retire;
 pub mod rollback;
+pub mod status;
 pub mod switchover;
 pub mod verify;
 pub mod wait_quiescent;
 pub mod wait_synced;
+mod warm;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
+
+pub use login::Login;
 
 use crate::{
     endpoint::Endpoint,
     error::{Code, Error, Result},
     pair::Pair,
     run::{Event, Run},
-    server::{Command, Server, info::Role},
+    server::{Server, info::Role},
 };
 
 /// What every step is given.
@@ -34,23 +43,32 @@ pub struct Call {
     pub target: Endpoint,
     /// Where journals are kept; none for the default.
     pub journal_dir: Option<PathBuf>,
+    /// Cut off another controller that is at work on these servers.
+    pub break_lock: bool,
 }
 
 impl Call {
     /// Says that a step begins, and finds the two servers.
     pub async fn begin(&self, step: &'static str) -> Result<Pair> {
         self.run.emit(&Event::Step { step });
+        self.find().await
+    }
+
+    /// The same for a step that changes them: other controllers are kept out from now on. A dry run looks past them.
+    pub async fn begin_alone(&self, step: &'static str) -> Result<Pair> {
+        let pair = self.begin(step).await?;
+        if self.run.dry || !pair.lock(self.break_lock).await? {
+            return Ok(pair);
+        }
+        let pair = self.find().await?;
+        pair.lock(self.break_lock).await?;
+        Ok(pair)
+    }
+
+    /// Finds the two servers, wherever they are now.
+    pub async fn find(&self) -> Result<Pair> {
         Pair::find(&self.run, &self.source, &self.target, self.journal_dir.as_deref()).await
     }
-}
-
-/// A login for replication.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Login {
-    /// ACL user; none for the default user.
-    pub user: Option<String>,
-    /// Its password.
-    pub password: String,
 }
 
 /// Reads seconds as given by a caller: finite and not negative.
@@ -79,45 +97,14 @@ pub(crate) fn route(master: &Server, ports: crate::journal::Ports) -> Result<Rou
     Ok(Route { host: master.endpoint.host.clone(), port, tls })
 }
 
-/// Lets `replica` log in to `master` and reach it: user, password and TLS of replication. What the operator has set
-/// on it is left alone. The login is tried first: a replica that is not let in says so in its log alone.
-pub(crate) async fn replication_login(
-    pair: &Pair,
-    replica: &Server,
-    master: &Server,
-    login: Option<&Login>,
-    tls: bool,
-) -> Result<()> {
-    let config = replica.config(&["masteruser", "masterauth", "tls-replication"]).await?;
-    let set = |name: &str| config.get(name).filter(|value| !value.is_empty()).cloned();
-    let present = set("masterauth").map(|password| Login { user: set("masteruser"), password });
-    let endpoint = &master.endpoint;
-    let own = endpoint.password.clone().map(|password| Login { user: endpoint.user.clone(), password });
-    let wanted = login.cloned().or_else(|| present.clone()).or(own);
-    let tried = Endpoint {
-        user: wanted.as_ref().and_then(|login| login.user.clone()),
-        password: wanted.as_ref().map(|login| login.password.clone()),
-        ..endpoint.clone()
-    };
-    match Server::visit(&pair.run, master.side, &tried, &Command::new(["PING"])).await {
-        Err(error) if error.code == Code::AuthFailed => {
-            let found = format!("does not let {} in with the login it has for replication", replica.side.as_str());
-            let remedy = "give replication_user and replication_password, or set masteruser and masterauth on it";
-            return Err(Error { found, ..error }.remedy(remedy));
-        }
-        // An account for replication alone may not be allowed to PING from here.
-        Err(error) if error.code != Code::PermissionDenied => return Err(error),
-        _ => {}
+/// A server's address once it listens on these ports.
+pub(crate) fn at(server: &Server, ports: crate::journal::Ports) -> Endpoint {
+    let tls = server.endpoint.tls.is_some();
+    match if tls { ports.tls } else { ports.plain } {
+        0 => server.endpoint.clone(),
+        port if server.endpoint.unix_socket.is_some() => Endpoint { port, ..server.endpoint.clone() },
+        port => server.endpoint.with_port(port),
     }
-    if let Some(wanted) = wanted.filter(|wanted| present.as_ref() != Some(wanted)) {
-        replica.raise(&pair.journal, "masteruser", wanted.user.as_deref().unwrap_or_default()).await?;
-        replica.raise(&pair.journal, "masterauth", &wanted.password).await?;
-    }
-    let wanted = if tls { "yes" } else { "no" };
-    if config.get("tls-replication").is_some_and(|present| present != wanted) {
-        replica.raise(&pair.journal, "tls-replication", wanted).await?;
-    }
-    Ok(())
 }
 
 /// Confirms a role by reading it back.

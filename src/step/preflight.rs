@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Call;
 use crate::{
     decide::{
-        findings::{Finding, Level, PARAMETERS, PairFacts, Redirect, ServerFacts, findings},
+        findings::{Finding, Level, PARAMETERS, PairFacts, REVERSIBLE_FROM, Redirect, ServerFacts, findings},
         stage::Stage,
     },
     endpoint::Endpoint,
@@ -57,7 +57,8 @@ step_result! {
         pub stage: String,
         /// Everything found, blockers first.
         pub findings: Vec<Finding>,
-        /// `reversible`: the old server can take over back without loss for as long as it follows.
+        /// `reversible`: the old server can take over back without loss for as long as it follows. `fenced` (a source
+        /// before 6.2): it is shut down in the handover, and there is no way back.
         pub strategy: String,
         /// What would be done, in order.
         pub plan: Vec<String>,
@@ -75,6 +76,7 @@ pub async fn preflight(call: &Call, options: &Options) -> Result<Preflight> {
         call.run.warn(format!("{}: {}; {}", finding.server, finding.found, finding.remedy));
     }
     let plan = plan(&pair, &examined, options);
+    let fenced = is_fenced(&pair);
     Ok(finish!(
         call.run,
         before.clone(),
@@ -83,12 +85,13 @@ pub async fn preflight(call: &Call, options: &Options) -> Result<Preflight> {
             ok: examined.findings.iter().all(|f| f.level != Level::Blocker.as_str()),
             stage: examined.stage.map_or("unexpected".to_owned(), |stage| word(&stage)),
             findings: examined.findings,
-            strategy: "reversible".to_owned(),
+            strategy: if fenced { "fenced" } else { "reversible" }.to_owned(),
             plan,
             estimates: Estimates {
                 sync_seconds: (examined.used_memory as f64 / SYNC_RATE * 100.0).round() / 100.0,
                 memory_bytes: examined.used_memory,
-                write_gap_ms: 3.0,
+                // Clients notice the end of a process when its memory has been given back.
+                write_gap_ms: if fenced { 15.0 + examined.used_memory as f64 / 10e6 } else { 3.0 },
             },
         }
     ))
@@ -161,6 +164,7 @@ async fn gather(server: &Server) -> Result<ServerFacts> {
         denied,
         watched_by_sentinel,
         clock: clock.first().unwrap_or(&0.0) + clock.get(1).unwrap_or(&0.0) / 1e6,
+        over_tls: server.endpoint.tls.is_some(),
         loopback: !addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback),
     })
 }
@@ -269,6 +273,9 @@ fn plan(pair: &Pair, examined: &Examined, options: &Options) -> Vec<String> {
     let (from, to) = (source.identity.title(), target.identity.title());
     let aside = examined.aside.map(|p| if p.plain != 0 { p.plain } else { p.tls }).unwrap_or_default();
     let moving = match options.redirect {
+        _ if is_fenced(pair) => format!(
+            "switchover: everything on the source waits for some milliseconds, then it is shut down, and {target} takes over; there is no way back"
+        ),
         Redirect::Takeover => format!(
             "switchover: writes on the source wait for some milliseconds, every client is disconnected once, the source moves to port {aside} and {target} takes its address {} over",
             source.endpoint
@@ -283,13 +290,22 @@ fn plan(pair: &Pair, examined: &Examined, options: &Options) -> Vec<String> {
             "wait_synced: until the initial sync is done".into(),
             "verify: key counts, some random keys, a ping".into(),
             moving,
-            "the source follows the target and stays warm: rollback is possible until retire".into(),
+            if is_fenced(pair) {
+                "the source is gone: what it has on disk is of no use any more".into()
+            } else {
+                "the source follows the target and stays warm: rollback is possible until retire".into()
+            },
         ],
         Some(Stage::Following) => vec!["wait_synced, verify: the target follows already".into(), moving],
         Some(Stage::HalfDone) => vec!["switchover: goes on where it stopped".into()],
         Some(Stage::Switched) => vec!["nothing but retire: the target serves and the source follows it".into()],
         Some(Stage::Retired) => vec!["nothing: the target serves and the source is gone".into()],
     }
+}
+
+/// Whether the source is too old to be demoted.
+fn is_fenced(pair: &Pair) -> bool {
+    pair.source().is_ok_and(|source| !source.identity.has_redis(REVERSIBLE_FROM))
 }
 
 /// The word serde has for a unit variant.

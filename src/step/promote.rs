@@ -32,7 +32,7 @@ step_result! {
 
 /// Makes the target a master, if the source is quiet and the target has all of it.
 pub async fn promote(call: &Call, options: &Options) -> Result<Promote> {
-    let pair = call.begin("promote").await?;
+    let pair = call.begin_alone("promote").await?;
     let before = pair.facts().await;
     let target = pair.target()?;
     if target.replication().await?.role == Role::Master {
@@ -53,7 +53,7 @@ pub async fn promote(call: &Call, options: &Options) -> Result<Promote> {
             .remedy("run replicate and wait_synced first"));
     }
     if !options.force {
-        guard(call, &pair, options).await?;
+        check_quiet(call, &pair, options).await?;
     }
     target.change(&Command::replicaof_no_one()).await?;
     if !call.run.dry {
@@ -63,7 +63,7 @@ pub async fn promote(call: &Call, options: &Options) -> Result<Promote> {
     Ok(finish!(call.run, before, after, Promote { promoted: !call.run.dry }))
 }
 
-async fn guard(call: &Call, pair: &Pair, options: &Options) -> Result<()> {
+async fn check_quiet(call: &Call, pair: &Pair, options: &Options) -> Result<()> {
     let (source, target) = (pair.source()?, pair.target()?);
     pair.look().await?;
     let deadline = Deadline::after(options.wait_timeout);

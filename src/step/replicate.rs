@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Call, Login, preflight, replication_login, route};
+use super::{
+    Call,
+    login::{Login, find_login, set_login},
+    preflight, route,
+};
 use crate::{
     decide::{findings, stage::Stage},
     error::{Code, Error, Result, State},
@@ -43,7 +47,7 @@ step_result! {
 
 /// Makes the target a replica of the source.
 pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
-    let pair = call.begin("replicate").await?;
+    let pair = call.begin_alone("replicate").await?;
     let before = pair.facts().await;
     let examined = preflight::examine(&pair, &options.preflight).await?;
     if let Some(refusal) = findings::refusal(&examined.findings) {
@@ -65,8 +69,10 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
         let after = pair.facts().await;
         return Ok(finish!(call.run, before, after, Replicate { replicating: true, users_carried }));
     }
-    let route = route(source, crate::pair::see(source).await?.ports)?;
-    replication_login(&pair, target, source, options.login.as_ref(), route.tls).await?;
+    let ports = crate::pair::see(source).await?.ports;
+    let route = route(source, ports)?;
+    let login = find_login(&pair, target, source, ports, options.login.as_ref()).await?;
+    set_login(&pair, target, login.as_ref(), route.tls).await?;
     let users_carried = carry_users(source, target).await?;
     widen_output_buffer(&pair, source).await?;
     // An empty target can load what it receives as it comes, instead of writing it to a file first (6.0).

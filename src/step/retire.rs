@@ -34,7 +34,7 @@ step_result! {
 
 /// Shuts the source down.
 pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
-    let pair = call.begin("retire").await?;
+    let pair = call.begin_alone("retire").await?;
     let before = pair.facts().await;
     let look = pair.look().await?;
     let target = pair.target()?;
@@ -57,7 +57,7 @@ pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
             .remedy("run switchover first"));
     }
     if !predicted {
-        guard(call, &pair).await?;
+        check_quiet(call, &pair).await?;
     }
     let save = !durable(target, &look.target.info).await?;
     let command = Command::new(["SHUTDOWN", if save { "SAVE" } else { "NOSAVE" }]);
@@ -74,16 +74,16 @@ pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
 
 /// Restores what the upgrade has raised on the target, and saves that. Returns whether there was anything.
 async fn restore(pair: &Pair, target: &Server, options: &Options) -> Result<bool> {
-    let raised = !pair.journal.raised(&target.identity.run_id)?.is_empty();
+    let raised = !target.raised(&pair.journal)?.is_empty();
     target.restore(&pair.journal, None).await?;
     if raised && options.rewrite && !target.identity.config_file.is_empty() {
-        super::hand_over::rewrite(target).await?;
+        super::aftermath::rewrite(target).await?;
     }
     Ok(raised)
 }
 
 /// Refuses where somebody still uses the source, or where it is not in step with the target.
-async fn guard(call: &Call, pair: &Pair) -> Result<()> {
+async fn check_quiet(call: &Call, pair: &Pair) -> Result<()> {
     let source = pair.source()?;
     let quiet = wait_quiescent::Options { quiet_for: Duration::from_millis(200), wait_timeout: Duration::from_secs(1) };
     match wait_quiescent::wait_quiescent(call, &quiet).await {

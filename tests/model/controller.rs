@@ -26,8 +26,8 @@ pub struct Record {
     pub replid: u8,
     /// The target's run id.
     pub target: u8,
-    /// The offset at which the demoted one was found drained, on disk before it is told to shut down.
-    pub drained: Option<u32>,
+    /// The demoted one is shut down, and not demoted.
+    pub fenced: bool,
 }
 
 impl Record {
@@ -83,17 +83,19 @@ pub struct Journal {
     /// Handovers that were begun and not taken back.
     pub standing: Vec<Record>,
     pub settled: bool,
+    /// The offset at which the demoted one has ended, or is about to.
+    pub ended: Option<u32>,
 }
 
 impl Journal {
     pub fn begin(&mut self, record: Record) {
         self.standing.push(record);
-        self.settled = false;
+        (self.settled, self.ended) = (false, None);
     }
 
     pub fn undone(&mut self) {
         self.standing.pop();
-        self.settled = true;
+        (self.settled, self.ended) = (true, None);
     }
 }
 
@@ -140,6 +142,9 @@ pub enum Then {
     TakenBack,
     Settle,
     GoOn,
+    /// The source is gone, and the target was made master: settle.
+    Alone,
+    CalledOff,
 }
 
 /// What a controller is at.
@@ -172,8 +177,12 @@ pub enum Phase<D> {
 pub struct Controller<D> {
     pub name: u8,
     pub to: Side,
+    /// The guard of a controller that has died: it never begins a handover.
+    pub guard: bool,
     /// Ticks since the machine began.
     pub clock: u8,
+    /// When the pause was asked for.
+    pub paused: u8,
     pub phase: Phase<D>,
     /// Whether the first connection to each server is up in its view.
     pub up: [bool; 2],
@@ -185,11 +194,13 @@ pub struct Controller<D> {
 }
 
 impl<D> Controller<D> {
-    pub fn new(name: u8, to: Side) -> Self {
+    pub fn new(name: u8, to: Side, guard: bool) -> Self {
         Controller {
             name,
             to,
+            guard,
             clock: 0,
+            paused: 0,
             phase: Phase::Lock,
             up: [false; 2],
             locked: [false; 2],
@@ -206,7 +217,7 @@ impl<D> Controller<D> {
     pub fn end(&mut self, outcome: Outcome) {
         self.phase = Phase::Ended(outcome);
         (self.waits, self.up, self.locked, self.record) = (None, [false; 2], [false; 2], None);
-        (self.clock, self.lives) = (0, [0; 2]);
+        (self.clock, self.paused, self.lives) = (0, 0, [0; 2]);
     }
 }
 
@@ -216,13 +227,17 @@ pub enum Verdict {
     Do(Course),
     /// The demoted one serves again: its successor is gone or lacks its data.
     BringBack,
-    /// The source was shut down when it was drained: the target has everything.
-    WithoutSource(u32),
+    /// The source is gone, and the target has everything.
+    Alone,
+    /// The old one can follow again before it is handed over to.
+    Relink,
+    /// A guard ends a handover that has demoted nothing.
+    CallOff,
     Refuse,
 }
 
 /// Looks at both and decides.
-pub fn decide(servers: &Servers, journal: &Journal, to: Side, setup: &Setup) -> Verdict {
+pub fn decide(servers: &Servers, journal: &Journal, to: Side, guard: bool, setup: &Setup) -> Verdict {
     let record = journal.standing.last();
     let [source, target] = &servers.two;
     // Without a record the two are where they were given; with one they are told by run id and configuration file.
@@ -243,10 +258,9 @@ pub fn decide(servers: &Servers, journal: &Journal, to: Side, setup: &Setup) -> 
             true => stage(servers.part(Side::Source, true), servers.part(Side::Target, true)),
             false if record.back => return Verdict::Refuse,
             false if target.follows.is_some() => {
-                return match record.drained {
-                    Some(offset) if to == Side::Target => Verdict::WithoutSource(offset),
-                    _ => Verdict::Refuse,
-                };
+                // `check_demoted`.
+                let has_all = journal.ended == Some(target.log.len()) && target.replid == record.replid;
+                return if has_all { Verdict::Alone } else { Verdict::Refuse };
             }
             false => Some(Stage::Retired),
         };
@@ -254,19 +268,23 @@ pub fn decide(servers: &Servers, journal: &Journal, to: Side, setup: &Setup) -> 
         if [Stage::Retired, Stage::Switched].contains(&stage) && !history_holds(servers, journal, record) {
             return bring_back(servers, record, to, setup);
         }
-        return judge(servers, Some(record), stage, to, setup);
+        return judge(servers, Some(record), stage, to, guard, setup);
     }
     match stage(servers.part(Side::Source, false), servers.part(Side::Target, false)) {
-        Some(stage) => judge(servers, None, stage, to, setup),
+        Some(stage) => judge(servers, None, stage, to, guard, setup),
         None => Verdict::Refuse,
     }
 }
 
-fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side, setup: &Setup) -> Verdict {
+fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side, guard: bool, setup: &Setup) -> Verdict {
     let [source, target] = &servers.two;
     let arrived = record.is_none_or(|record| record.back || !record.is_takeover() || target.port == record.public);
-    if stage == Stage::Switched && to == Side::Source && arrived && !source.linked {
-        return Verdict::Refuse;
+    if guard && stage.serves() == Some(to.other()) {
+        return Verdict::CallOff;
+    }
+    if stage == Stage::Switched && to == Side::Source && arrived && !source.linked && !guard {
+        let again = source.follows == Some(target.port) && servers.resumable(Side::Source);
+        return if again { Verdict::Relink } else { Verdict::Refuse };
     }
     let continues = share_history(&servers.replication(Side::Source), &servers.replication(Side::Target));
     let standing =
@@ -320,5 +338,6 @@ pub fn planned(servers: &Servers, journal: &Journal, to: Side, setup: &Setup) ->
     };
     let back = to == Side::Source;
     let replid = servers.of(to.other()).replid;
-    Some(Record { back, public, aside, from, replid, target: servers.of(Side::Target).life, drained: None })
+    let fenced = manner.old_source && !back;
+    Some(Record { back, public, aside, from, replid, target: servers.of(Side::Target).life, fenced })
 }

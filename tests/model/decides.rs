@@ -9,7 +9,7 @@ pub trait Decides: Clone + Debug + PartialEq + Eq + Hash + Send + Sync + 'static
     fn around(machine: Machine, how: How) -> Self;
     fn next(&self) -> &Next;
     fn saw(&mut self, seen: Seen, began: Duration, now: Duration);
-    fn demoted_at(&self) -> Option<u64>;
+    fn ended_at(&self) -> Option<u64>;
     /// The order of the parts of the demotion, where it is not one transaction.
     fn parts(&self) -> Option<[Part; 4]> {
         None
@@ -37,7 +37,7 @@ pub enum How {
     EarlyOffset,
     /// A promotion whose answer was lost is undone.
     UndoLostPromotion,
-    /// The source is shut down as soon as it is demoted.
+    /// The source is shut down as soon as it is fenced.
     ShutDownFirst,
 }
 
@@ -55,8 +55,8 @@ impl Decides for Machine {
         Machine::saw(self, seen, began, now);
     }
 
-    fn demoted_at(&self) -> Option<u64> {
-        Machine::demoted_at(self)
+    fn ended_at(&self) -> Option<u64> {
+        Machine::ended_at(self)
     }
 }
 
@@ -82,8 +82,8 @@ impl Decides for Broken {
         self.instead.as_ref().unwrap_or(self.machine.next())
     }
 
-    fn demoted_at(&self) -> Option<u64> {
-        self.machine.demoted_at()
+    fn ended_at(&self) -> Option<u64> {
+        self.machine.ended_at()
     }
 
     fn parts(&self) -> Option<[Part; 4]> {
@@ -102,6 +102,7 @@ impl Decides for Broken {
             return;
         }
         let demoting = matches!(self.machine.next(), Next::Demote | Next::AskSource);
+        let fencing = *self.machine.next() == Next::Fence;
         if let Seen::Role(Outcome::Done(Changed { master: false, offset, .. })) = &mut seen
             && self.how == How::EarlyOffset
             && demoting
@@ -112,7 +113,7 @@ impl Decides for Broken {
         self.instead = match (self.how, self.machine.next()) {
             (How::PromoteFirst, Next::Demote) if !self.done => Some(Next::Promote),
             (How::UndoLostPromotion, Next::AskTarget) => Some(Next::Undo),
-            (How::ShutDownFirst, Next::Poll) if demoting => Some(Next::ShutDown),
+            (How::ShutDownFirst, Next::Poll) if fencing => Some(Next::ShutDown),
             _ => None,
         };
         self.done |= self.instead.is_some();

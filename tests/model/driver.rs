@@ -54,7 +54,7 @@ impl<D: Decides> World<D> {
                 if self.servers.of(record.promoted()).linked && self.servers.of(record.demoted()).alive {
                     self.drive(setup, n, Machine::new(LIMITS, setup.way()), true);
                 } else {
-                    self.journal.undone();
+                    self.put_back();
                     self.controllers[n].end(Outcome::Unchanged);
                 }
             }
@@ -81,7 +81,7 @@ impl<D: Decides> World<D> {
         let to = self.controllers[n].to;
         let record = self.journal.standing.last().copied();
         self.controllers[n].record = record;
-        match decide(&self.servers, &self.journal, to, setup) {
+        match decide(&self.servers, &self.journal, to, self.controllers[n].guard, setup) {
             Verdict::Refuse => self.controllers[n].end(Outcome::Refused),
             Verdict::BringBack => {
                 let undoing = record.expect("checked").undoing();
@@ -89,8 +89,21 @@ impl<D: Decides> World<D> {
                 let role = (to, Exec { follow: Some(None), unpause: true, ..Exec::default() });
                 self.script(setup, n, port.into_iter().chain([role]).collect(), Then::TakenBack);
             }
-            Verdict::WithoutSource(offset) => {
-                self.drive(setup, n, Machine::resume_without_source(LIMITS, offset.into()), false);
+            Verdict::Alone => {
+                let record = record.expect("checked");
+                let master = (Side::Target, Exec { follow: Some(None), ..Exec::default() });
+                let port = record.missed(Side::Target, &self.servers);
+                let port = port.map(|port| (Side::Target, Exec { port: Some(port), ..Exec::default() }));
+                self.script(setup, n, [master].into_iter().chain(port).collect(), Then::Alone);
+            }
+            Verdict::Relink => match self.servers.link(Side::Source) {
+                true => self.look(setup, n),
+                false => self.controllers[n].end(Outcome::Refused),
+            },
+            Verdict::CallOff => {
+                let unpause = (to.other(), Exec { unpause: true, ..Exec::default() });
+                let ends = !record.is_some_and(|record| record.fenced);
+                self.script(setup, n, ends.then_some(unpause).into_iter().collect(), Then::CalledOff);
             }
             Verdict::Do(Course::Settle) => {
                 let mut commands = Vec::new();
@@ -111,6 +124,7 @@ impl<D: Decides> World<D> {
                 None => self.controllers[n].end(Outcome::Refused),
                 Some(record) => {
                     self.journal.begin(record);
+                    self.servers.of_mut(Side::Source).fused |= !record.back;
                     self.controllers[n].record = Some(record);
                     self.controllers[n].phase = Phase::Moment;
                 }
@@ -139,9 +153,17 @@ impl<D: Decides> World<D> {
         match (next, then) {
             (Some((to, exec)), _) => self.send(n, to, Op::Exec(exec), false),
             (None, Then::TakenBack) => {
-                self.journal.undone();
+                self.put_back();
                 self.controllers[n].end(Outcome::TakenBack);
             }
+            (None, Then::CalledOff) => {
+                let to = self.controllers[n].to;
+                if self.journal.standing.last().is_some_and(|record| record.promoted() == to) {
+                    self.put_back();
+                }
+                self.controllers[n].end(Outcome::Undone);
+            }
+            (None, Then::Alone) => self.controllers[n].phase = Phase::Finish { outcome: Outcome::Resumed },
             (None, Then::Settle) => self.controllers[n].phase = Phase::Finish { outcome: Outcome::Settled },
             (None, Then::GoOn) => {
                 let left = self.servers.of(self.controllers[n].to.other()).log.len();
@@ -166,12 +188,31 @@ impl<D: Decides> World<D> {
     /// Sends what the machine wants next, or ends.
     fn send_next(&mut self, setup: &Setup, n: usize) {
         let controller = &self.controllers[n];
-        let Phase::Drive { machine, part, .. } = &controller.phase else { return };
+        let Phase::Drive { machine, .. } = &controller.phase else { return };
         let record = controller.record.expect("a drive has its record");
         let (demoted, promoted) = (record.demoted(), record.promoted());
-        let lost = |side: Side| !controller.up[side as usize];
+        let ended = machine.ended_at().map(|offset| offset as u32);
+        let back = matches!(machine.next(), Next::Undo | Next::Stop(_)) && setup.mends.unmarks;
+        if let (Some(offset), false) = (ended, back) {
+            if !record.fenced || !setup.mends.notes_done || *machine.next() == Next::Promote {
+                self.journal.ended.get_or_insert(offset);
+            }
+        }
+        let controller = &mut self.controllers[n];
+        let up = controller.up;
+        let Phase::Drive { machine, part, .. } = &mut controller.phase else { return };
+        let lost = |side: Side| !up[side as usize];
         let (to, op, over_new) = match machine.next() {
-            Next::Pause => (demoted, Op::Pause, false),
+            Next::Pause => {
+                controller.paused = controller.clock;
+                (demoted, Op::Pause, false)
+            }
+            // It can't be ended early, and runs out soon.
+            Next::Release if record.fenced => {
+                machine.saw(Seen::Released(true), TICK, TICK);
+                return self.send_next(setup, n);
+            }
+            Next::Fence => (demoted, Op::Fence, false),
             Next::Poll => (promoted, Op::Info, false),
             Next::Release => (demoted, Op::Unpause, false),
             Next::Demote => match machine.parts() {
@@ -182,19 +223,12 @@ impl<D: Decides> World<D> {
             Next::AskTarget => (promoted, Op::Exec(Exec::default()), true),
             Next::Promote => (promoted, Op::Exec(record.promotion()), lost(promoted)),
             Next::Undo => {
-                if let (Some(record), true) = (self.journal.standing.last_mut(), setup.mends.unmarks) {
-                    record.drained = None;
+                if setup.mends.unmarks {
+                    self.journal.ended = None;
                 }
                 (demoted, Op::Exec(record.undoing()), lost(demoted))
             }
-            Next::ShutDown => {
-                // On disk before it is sent: without the source nothing else could tell.
-                let drained = machine.demoted_at().map(|offset| offset as u32);
-                if let Some(record) = self.journal.standing.last_mut() {
-                    record.drained = drained;
-                }
-                (demoted, Op::ShutDown, lost(demoted))
-            }
+            Next::ShutDown => (demoted, Op::ShutDown(self.servers.of(demoted).key), false),
             Next::Stop(end) => {
                 let end = end.clone();
                 return self.stopped(n, &end);
@@ -208,19 +242,19 @@ impl<D: Decides> World<D> {
 
     fn stopped(&mut self, n: usize, end: &End) {
         let Phase::Drive { cut, machine, .. } = &self.controllers[n].phase else { return };
-        let taken_back = !*cut && machine.demoted_at() == Some(0);
+        let taken_back = !*cut && machine.ended_at().is_none();
         match end {
             End::Switched => {
                 let outcome = if *cut { Outcome::Switched } else { Outcome::Resumed };
                 self.controllers[n].phase = Phase::Finish { outcome };
             }
             End::Undone(_) => {
-                self.journal.undone();
+                self.put_back();
                 self.controllers[n].end(if taken_back { Outcome::TakenBack } else { Outcome::Undone });
             }
             End::Unchanged(_) => {
                 if *cut {
-                    self.journal.undone();
+                    self.put_back();
                 }
                 self.controllers[n].end(Outcome::Unchanged);
             }
@@ -235,7 +269,7 @@ impl<D: Decides> World<D> {
             commands.pop();
             let (rest, then) = (commands.iter().rev().copied().collect(), *then);
             return match got {
-                Got::Reply(reply) if !reply.port_refused => self.script(setup, n, rest, then),
+                Got::Reply(reply) if !reply.refused => self.script(setup, n, rest, then),
                 _ => self.controllers[n].end(Outcome::Interrupted),
             };
         }
@@ -252,7 +286,7 @@ impl<D: Decides> World<D> {
                 if let (Some(parts), Got::Reply(reply)) = (machine.parts(), got) {
                     let so_far = said.get_or_insert(reply);
                     so_far.master = reply.master;
-                    so_far.port_refused |= reply.port_refused;
+                    so_far.refused |= reply.refused;
                     if parts[usize::from(*part)] == Part::Look {
                         so_far.offset = reply.offset;
                     }
@@ -278,14 +312,26 @@ impl<D: Decides> World<D> {
             return self.controllers[n].end(Outcome::Interrupted);
         }
         if outcome != Outcome::Settled || !self.journal.settled {
-            let warm = self.servers.of(to.other()).linked || outcome == Outcome::Settled;
+            let (other, this) = (self.servers.of(to.other()), self.servers.of(to));
+            let follows = other.alive && other.follows == Some(this.port) && this.follows.is_none();
+            let may = outcome != Outcome::Settled || self.servers.resumable(to.other());
+            let warm = follows && (other.linked || may && self.servers.link(to.other()));
+            if to == Side::Source {
+                self.servers.of_mut(Side::Source).fused = false;
+            }
             self.save([Some(to), warm.then_some(to.other())].into_iter().flatten());
         }
         self.controllers[n].end(outcome);
     }
 
+    /// The line that the handover was taken back; what was set for it on the source is as before.
+    fn put_back(&mut self) {
+        self.journal.undone();
+        self.servers.of_mut(Side::Source).fused &= self.servers.of(Side::Source).follows.is_some();
+    }
+
     fn saved(&self) -> bool {
-        self.journal.settled && self.servers.two.iter().all(|server| server.file == (server.port, server.follows))
+        self.journal.settled && self.servers.two.iter().all(|server| server.file == (server.port, server.follows, server.fused))
     }
 
     /// `CONFIG REWRITE`, and the line that all was done.
@@ -293,7 +339,7 @@ impl<D: Decides> World<D> {
         for side in sides {
             let server = self.servers.of_mut(side);
             if server.alive {
-                server.file = (server.port, server.follows);
+                server.file = (server.port, server.follows, server.fused);
             }
         }
         self.journal.settled = true;
@@ -325,7 +371,9 @@ fn seen(next: &Next, got: Got) -> Seen {
         }
     }
     match next {
-        Next::Pause | Next::Poll => Seen::Position(map(outcome, |reply| Position {
+        Next::Fence if matches!(got, Got::Reply(reply) if reply.refused) => Seen::Position(Seen_::Refused(said())),
+        Next::ShutDown if matches!(got, Got::Reply(reply) if reply.refused) => Seen::ShutDown(Seen_::Refused(said())),
+        Next::Pause | Next::Poll | Next::Fence => Seen::Position(map(outcome, |reply| Position {
             offset: reply.offset.into(),
             keyspace: Keyspace::new(),
         })),
@@ -334,7 +382,7 @@ fn seen(next: &Next, got: Got) -> Seen {
         _ => Seen::Role(map(outcome, |reply| Changed {
             master: reply.master,
             offset: reply.offset.into(),
-            port_refused: reply.port_refused.then(said),
+            port_refused: reply.refused.then(said),
         })),
     }
 }

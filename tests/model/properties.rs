@@ -81,7 +81,7 @@ fn can_recover<D: Decides>(world: &World<D>) -> bool {
         return false;
     }
     let demoted = world.journal.standing.last().is_some_and(|record| record.demoted() == alone);
-    full(alone) && (gone.shut_down || !gone.promoted && gone.follows.is_some() && (demoted || this.follows.is_none()))
+    full(alone) && (gone.shut_down && world.journal.ended.is_some() || !gone.promoted && gone.follows.is_some() && (demoted || this.follows.is_none()))
 }
 
 /// Whether the same call, and then the other one, ends well, if nothing fails any more.
@@ -90,7 +90,7 @@ pub fn recovers<D: Decides>(world: &World<D>, setup: &Setup) -> bool {
         return true;
     }
     let mut world = world.clone();
-    let setup = Setup { clock: u8::MAX, parallel: false, ..setup.clone() };
+    let setup = Setup { clock: u8::MAX, parallel: false, guards: false, ..setup.clone() };
     world.controllers.clear();
     world.late.clear();
     world.servers.stranger = None;
@@ -109,7 +109,7 @@ pub fn reaches_goal<D: Decides>(world: &World<D>, setup: &Setup) -> bool {
         return true;
     }
     let mut world = world.clone();
-    let setup = Setup { clock: u8::MAX, parallel: false, ..setup.clone() };
+    let setup = Setup { clock: u8::MAX, parallel: false, guards: false, ..setup.clone() };
     world.late.clear();
     world.servers.stranger = None;
     [setup.first, setup.first, setup.first.other(), setup.first].into_iter().any(|to| {
@@ -123,6 +123,11 @@ fn rerun<D: Decides>(world: &mut World<D>, setup: &Setup, to: Side) {
     world.controllers.clear();
     world.act(setup, Action::Start(to));
     for _ in 0..400 {
+        for side in [Side::Source, Side::Target] {
+            if world.servers.cut_off(side) {
+                world.act(setup, Action::Unlink(side));
+            }
+        }
         while [Side::Source, Side::Target].into_iter().any(|side| world.act(setup, Action::Replicate(side))) {}
         let c = &world.controllers[0];
         let (name, before) = (c.name, c.waits);

@@ -76,12 +76,15 @@ pub enum Op {
     Info,
     Unpause,
     Exec(Exec),
-    ShutDown,
+    /// Before 6.2: whether the pause holds, and a look.
+    Fence,
+    /// Refused by the server itself once the pause may be over, or another one has begun: it watches this one's key.
+    ShutDown(u8),
 }
 
 impl Op {
     pub fn changes(self) -> bool {
-        !matches!(self, Op::Info) && self != Op::Exec(Exec::default())
+        !matches!(self, Op::Info | Op::Fence) && self != Op::Exec(Exec::default())
     }
 }
 
@@ -90,7 +93,8 @@ impl Op {
 pub struct Reply {
     pub master: bool,
     pub offset: u32,
-    pub port_refused: bool,
+    /// The port was refused; by a fence or a shutdown: the pause is over.
+    pub refused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -109,11 +113,15 @@ pub struct Server {
     pub open: bool,
     /// For how many ticks writes wait.
     pub pause: u8,
+    /// Before 6.2: the key that tells one pause from the other.
+    pub key: u8,
+    /// As a replica it can't log in to its master, so that it never links by itself.
+    pub fused: bool,
     pub log: Log,
     pub replid: u8,
     pub replid2: u8,
-    /// What its configuration file says: port and role.
-    pub file: (Port, Option<Port>),
+    /// What its configuration file says: port, role, fuse.
+    pub file: (Port, Option<Port>, bool),
     /// Whether its log says that it was promoted in a handover, and not demoted since.
     pub promoted: bool,
 }
@@ -123,7 +131,7 @@ pub struct Server {
 pub struct Manner {
     /// Whether ports are taken over; else both servers stay at their addresses, and clients are moved.
     pub takeover: bool,
-    /// Before 6.2: a demotion drops the links of replicas, and a pause can't be ended.
+    /// Before 6.2: it is shut down in its own pause, and that can't be ended.
     pub old_source: bool,
 }
 
@@ -151,10 +159,12 @@ impl Servers {
             port: Port::Public,
             open: true,
             pause: 0,
+            key: 0,
+            fused: false,
             log,
             replid: 1,
             replid2: 0,
-            file: (Port::Public, None),
+            file: (Port::Public, None, false),
             promoted: false,
         };
         let target = Server {
@@ -162,7 +172,7 @@ impl Servers {
             linked: true,
             port: Port::From,
             open: false,
-            file: (Port::From, None),
+            file: (Port::From, None, false),
             ..source
         };
         Servers { two: [source, target], writes: 1, stranger: None, histories: 1 }
@@ -173,13 +183,13 @@ impl Servers {
         let mut servers = Servers::following();
         let [source, target] = &mut servers.two;
         (target.follows, target.linked, target.replid, target.replid2) = (None, false, 2, 1);
-        (source.linked, source.replid, source.replid2) = (true, 2, 1);
+        (source.linked, source.fused, source.replid, source.replid2) = (true, true, 2, 1);
         (target.open, target.promoted, source.open) = (true, true, !manner.takeover);
         if manner.takeover {
             (source.port, target.port) = (Port::Aside, Port::Public);
         }
         source.follows = Some(target.port);
-        (source.file, target.file) = ((source.port, source.follows), (target.port, None));
+        (source.file, target.file) = ((source.port, source.follows, true), (target.port, None, false));
         servers.histories = 2;
         servers
     }
@@ -235,11 +245,10 @@ impl Servers {
             of.log.push(master.log.at(replica.log.len()));
         } else {
             // A master that is a replica itself has no stream to give.
-            if replica.follows != Some(master.port) || master.follows.is_some() {
+            if replica.fused || replica.follows != Some(master.port) || master.follows.is_some() {
                 return None;
             }
-            let continues = [master.replid, master.replid2].contains(&replica.replid);
-            if continues && replica.log.is_prefix_of(master.log) {
+            if self.resumable(side) {
                 if replica.replid != master.replid {
                     of.replid2 = replica.replid;
                 }
@@ -252,21 +261,48 @@ impl Servers {
         Some(next)
     }
 
+    /// Whether this one can follow the other one by a partial resync.
+    pub fn resumable(&self, side: Side) -> bool {
+        let (replica, master) = (self.of(side), self.of(side.other()));
+        [master.replid, master.replid2].contains(&replica.replid) && replica.log.is_prefix_of(master.log)
+    }
+
+    /// Lets this one log in to the other one, waits, and sets the fuse again. Whether it follows.
+    pub fn link(&mut self, side: Side) -> bool {
+        self.of_mut(side).fused = false;
+        if let (false, Some(linked)) = (self.of(side).linked, self.replicate(side)) {
+            *self = linked;
+        }
+        self.of_mut(side).fused = side == Side::Source;
+        self.of(side).linked
+    }
+
+    /// A server that was demoted has cut its replica off: what it had sent may arrive, and no more.
+    pub fn cut_off(&self, side: Side) -> bool {
+        self.of(side).linked && self.of(side.other()).follows.is_some()
+    }
+
     /// Executes one message. The caller has made sure that the server lives.
     pub fn execute(&mut self, side: Side, op: Op, pause: u8, manner: Manner) -> Reply {
-        let mut port_refused = false;
+        let mut refused = false;
         match op {
-            Op::Pause => self.of_mut(side).pause = pause,
+            Op::Pause => {
+                let server = self.of_mut(side);
+                server.pause = pause;
+                server.key += u8::from(manner.old_source);
+            }
+            Op::Fence => refused = self.of(side).pause == 0,
+            Op::ShutDown(key) if self.of(side).pause == 0 || self.of(side).key != key => refused = true,
             Op::Unpause if !manner.old_source => self.of_mut(side).pause = 0,
             Op::Unpause | Op::Info => {}
-            Op::ShutDown => {
+            Op::ShutDown(_) => {
                 self.die(side, manner);
                 self.of_mut(side).shut_down = true;
             }
-            Op::Exec(exec) => port_refused = self.transaction(side, exec, manner),
+            Op::Exec(exec) => refused = self.transaction(side, exec, manner),
         }
         let server = self.of(side);
-        Reply { master: server.follows.is_none(), offset: server.log.len(), port_refused }
+        Reply { master: server.follows.is_none(), offset: server.log.len(), refused }
     }
 
     fn transaction(&mut self, side: Side, exec: Exec, manner: Manner) -> bool {
@@ -282,9 +318,6 @@ impl Servers {
         }
         match exec.follow {
             Some(Some(port)) if this.follows != Some(port) => {
-                if this.follows.is_none() && manner.old_source {
-                    other.linked = false;
-                }
                 (this.follows, this.linked, this.promoted) = (Some(port), false, false);
             }
             Some(None) if this.follows.is_some() => {
@@ -319,7 +352,7 @@ impl Servers {
         next.histories += 1;
         let history = next.histories;
         let server = next.of_mut(side);
-        (server.port, server.follows) = server.file;
+        (server.port, server.follows, server.fused) = server.file;
         if server.alive || !self.free(server.port) {
             return None;
         }

@@ -20,6 +20,8 @@ const MENDED: Mends = Mends {
     back_again: true,
     settles_first: true,
     unmarks: true,
+    notes_done: true,
+    locks_anew: true,
     refused_is_lost: true,
     stops_unlocked: true,
 };
@@ -31,9 +33,9 @@ const PLAIN: Setup = Setup {
     writes: 3,
     calls: 2,
     both: true,
+    guards: false,
     parallel: false,
     locks: true,
-    locks_anew: true,
     mends: MENDED,
     reads_log: true,
     comes_back_empty: false,
@@ -45,6 +47,7 @@ const PLAIN: Setup = Setup {
 /// Anything but the death of a server.
 const MISHAPS: Faults = Faults { in_all: 2, crashes: 1, lost: 2, refused: 1, links: 1, strangers: 1, ..NONE };
 const CONNECTIONS: Faults = Faults { in_all: 2, crashes: 1, lost: 2, ..NONE };
+const GUARDED: Faults = Faults { in_all: 2, lost: 1, ..MISHAPS };
 const SOURCE_DIES: Faults = Faults { crashes: 1, lost: 1, deaths: [1, 0], ..MISHAPS };
 const SOURCE_RESTARTS: Faults = Faults { restarts: [1, 0], ..SOURCE_DIES };
 const TARGET_DIES: Faults = Faults { deaths: [0, 1], ..SOURCE_DIES };
@@ -79,6 +82,9 @@ pub fn sound(deep: bool) -> Vec<Setup> {
             faults: CONNECTIONS,
             ..PLAIN
         },
+        Setup { name: "a guard", guards: true, faults: GUARDED, ..PLAIN },
+        Setup { name: "a guard, redirect=none", guards: true, parallel: true, manner: STAY, faults: GUARDED, ..PLAIN },
+        Setup { name: "a guard, source is shut down", guards: true, manner: OLD, faults: GUARDED, ..PLAIN },
         Setup { name: "source is shut down, mishaps", manner: OLD, faults: MISHAPS, ..PLAIN },
         Setup { name: "source is shut down, it dies", manner: OLD, faults: SOURCE_DIES, ..PLAIN },
         Setup { name: "source is shut down, the target dies", manner: OLD, faults: TARGET_DIES, ..PLAIN },
@@ -172,11 +178,36 @@ pub fn open() -> Vec<Setup> {
             ..PLAIN
         },
         Setup {
-            name: "drained, undone, gone",
+            name: "noted, undone, gone",
             faults: Faults { in_all: 2, refused: 1, deaths: [1, 0], ..NONE },
             mends: Mends { unmarks: false, ..MENDED },
+            writes: 2,
+            ..PLAIN
+        },
+        Setup {
+            name: "fenced, never shut down, gone",
+            faults: Faults { in_all: 2, crashes: 1, deaths: [1, 0], ..NONE },
+            mends: Mends { notes_done: false, ..MENDED },
             manner: OLD,
             writes: 2,
+            ..PLAIN
+        },
+        Setup {
+            name: "shutdown lost, gone later",
+            faults: Faults { in_all: 2, lost: 1, deaths: [1, 0], ..NONE },
+            mends: Mends { notes_done: false, ..MENDED },
+            manner: OLD,
+            calls: 1,
+            writes: 2,
+            ..PLAIN
+        },
+        Setup {
+            name: "the lock is not taken anew",
+            faults: Faults { in_all: 2, lost: 2, ..NONE },
+            mends: Mends { locks_anew: false, stops_unlocked: false, ..MENDED },
+            parallel: true,
+            manner: STAY,
+            writes: 1,
             ..PLAIN
         },
     ]
@@ -186,19 +217,9 @@ pub fn open() -> Vec<Setup> {
 pub fn limits() -> Vec<Setup> {
     let restarts = Faults { in_all: 1, deaths: [1, 0], restarts: [1, 0], ..NONE };
     let dies = Faults { in_all: 1, deaths: [0, 1], ..NONE };
-    let twice = Faults { in_all: 2, lost: 2, ..NONE };
     vec![
         Setup { name: "redirect=none, the source comes back", manner: STAY, faults: restarts, ..PLAIN },
         Setup { name: "shut down, and started by somebody", manner: OLD, faults: restarts, ..PLAIN },
         Setup { name: "brought back without a look at the log", reads_log: false, faults: dies, ..PLAIN },
-        Setup {
-            name: "the lock is not taken anew",
-            parallel: true,
-            locks_anew: false,
-            manner: STAY,
-            faults: twice,
-            writes: 1,
-            ..PLAIN
-        },
     ]
 }

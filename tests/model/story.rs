@@ -90,10 +90,11 @@ fn name(side: Side) -> String {
 }
 
 fn op(op: Op) -> String {
-    let Op::Exec(Exec { port, follow, kill, .. }) = op else { return format!("{op:?}").to_uppercase() };
+    let Op::Exec(Exec { port, follow, kill, unpause }) = op else { return format!("{op:?}").to_uppercase() };
     let port = port.map(|port| format!("PORT {port:?}"));
     let follow = follow.map(|of| of.map_or("REPLICAOF NO ONE".to_owned(), |of| format!("REPLICAOF {of:?}")));
     let kill = kill.then(|| "KILL".to_owned());
-    let parts: Vec<_> = [port, follow, kill].into_iter().flatten().chain(["INFO".to_owned()]).collect();
+    let unpause = unpause.then(|| "UNPAUSE".to_owned());
+    let parts: Vec<_> = [port, follow, kill, unpause].into_iter().flatten().chain(["INFO".to_owned()]).collect();
     parts.join("; ")
 }

@@ -6,7 +6,7 @@ use redis_baton::{decide::handover::Way, server::Side};
 use stateright::{Model, Property};
 
 use crate::{
-    controller::{Controller, Journal, Late, Phase, Record},
+    controller::{Controller, Journal, Late, Phase, Record, Waits},
     decides::{Decides, How},
     driver::{Got, PAUSE, undeliverable},
     properties,
@@ -39,8 +39,12 @@ pub struct Mends {
     pub back_again: bool,
     /// What an earlier handover has left to do is done before one from the start: the configuration files above all.
     pub settles_first: bool,
-    /// The mark that the source was drained is taken off the journal before the source is made master again.
+    /// The note at what offset the source has ended is taken off the journal before it is made master again.
     pub unmarks: bool,
+    /// The note about a source that is shut down is made when it was seen to be gone within its pause.
+    pub notes_done: bool,
+    /// A connection made in the middle takes the lock again.
+    pub locks_anew: bool,
     /// Who has lost its locks on both stops, and does not go on over a new connection.
     pub stops_unlocked: bool,
     /// A promotion that is refused when it is sent again counts as lost.
@@ -59,11 +63,11 @@ pub struct Setup {
     pub calls: u8,
     /// Reruns may also be of the other one.
     pub both: bool,
+    /// Reruns are guards.
+    pub guards: bool,
     /// A call may start while another one is at work.
     pub parallel: bool,
     pub locks: bool,
-    /// A connection made in the middle takes the lock again.
-    pub locks_anew: bool,
     pub mends: Mends,
     /// The operator looks whether the one that died was promoted before he makes the other one serve.
     pub reads_log: bool,
@@ -77,7 +81,7 @@ pub struct Setup {
 
 impl Setup {
     pub fn way(&self) -> Way {
-        if self.manner.old_source { Way::ShutDown } else { Way::Reversible }
+        if self.manner.old_source { Way::Fenced } else { Way::Reversible }
     }
 }
 
@@ -144,13 +148,13 @@ impl<D: Decides> Model for Handovers<D> {
 
 impl<D: Decides> World<D> {
     pub fn start(setup: &Setup) -> Self {
-        let mut journal = Journal { standing: Vec::new(), settled: true };
+        let mut journal = Journal { standing: Vec::new(), settled: true, ended: None };
         let mut servers = Servers::following();
         if setup.first == Side::Source {
             servers = Servers::switched(setup.manner);
             let [source, target] = servers.two.map(|server| server.port);
             let (public, from) = if setup.manner.takeover { (target, Port::From) } else { (target, target) };
-            journal.begin(Record { back: false, public, aside: source, from, replid: 1, target: 0, drained: None });
+            journal.begin(Record { back: false, public, aside: source, from, replid: 1, target: 0, fenced: false });
             journal.settled = true;
         }
         let left = setup.faults;
@@ -166,7 +170,8 @@ impl<D: Decides> World<D> {
                 None => actions.push(Action::Go(c.name)),
                 Some(waits) => {
                     let server = self.servers.of(waits.to);
-                    let gone = undeliverable(c, waits, server.alive, server.life);
+                    let looks = matches!(waits.op, Op::ShutDown(_)) && waits.over_new;
+                    let gone = looks || undeliverable(c, waits, server.alive, server.life);
                     if waits.reply.is_some() || gone {
                         actions.push(Action::See(c.name));
                     } else {
@@ -193,7 +198,8 @@ impl<D: Decides> World<D> {
             actions.extend([Action::Write(side), Action::Replicate(side)]);
             actions.extend([Action::Die(side), Action::Restart(side), Action::Unlink(side)]);
         }
-        if self.started < setup.calls && (!busy || setup.parallel) {
+        let guarded = !setup.guards || self.left.crashes < setup.faults.crashes;
+        if self.started < setup.calls && (!busy || setup.parallel) && guarded {
             actions.push(Action::Start(setup.first));
             if setup.both {
                 actions.push(Action::Start(setup.first.other()));
@@ -239,7 +245,8 @@ impl<D: Decides> World<D> {
             },
             Action::Start(side) => {
                 self.controllers.retain(|c| !c.ended());
-                self.controllers.push(Controller::new(self.started, side));
+                let guard = setup.guards && self.started > 0;
+                self.controllers.push(Controller::new(self.started, side, guard));
                 self.started += 1;
             }
             Action::Go(name) => self.go(setup, self.number(name)),
@@ -247,13 +254,19 @@ impl<D: Decides> World<D> {
             Action::See(name) => {
                 let n = self.number(name);
                 let Some(waits) = self.controllers[n].waits else { return false };
-                // A server that was told to shut down has done so when nobody listens there.
-                let down = waits.op == Op::ShutDown && !self.servers.of(waits.to).alive;
-                let reply = waits.reply.or(down.then(|| Reply {
-                    master: false,
-                    offset: 0,
-                    port_refused: false,
-                }));
+                let mut reply = waits.reply;
+                if let (None, Op::ShutDown(_)) = (reply, waits.op) {
+                    // Told by looking whether anything listens there, for longer than the pause.
+                    let (c, server) = (&self.controllers[n], self.servers.of(waits.to));
+                    let late = c.clock >= c.paused + PAUSE && setup.mends.notes_done;
+                    let refused = Reply { master: true, offset: 0, refused: true };
+                    match server.alive {
+                        true if server.pause > 0 && server.life == c.lives[waits.to as usize] => return false,
+                        true => reply = Some(refused),
+                        false if late => {}
+                        false => reply = Some(Reply { refused: false, ..refused }),
+                    }
+                }
                 self.see(setup, n, reply.map_or(Got::Lost, Got::Reply));
             }
             Action::ExecuteLate(n) => {
@@ -278,7 +291,12 @@ impl<D: Decides> World<D> {
                     return false;
                 }
                 self.leave_behind(setup, n);
-                if !waits.over_new {
+                if let Op::ShutDown(_) = waits.op {
+                    self.controllers[n].waits = Some(Waits { over_new: true, ..waits });
+                    return true;
+                }
+                // A fence has a connection of its own.
+                if !waits.over_new && !(setup.manner.old_source && waits.op == Op::Pause || waits.op == Op::Fence) {
                     self.controllers[n].up[waits.to as usize] = false;
                     self.controllers[n].locked[waits.to as usize] = false;
                 }
@@ -294,7 +312,8 @@ impl<D: Decides> World<D> {
                 self.see(setup, n, Got::Refused);
             }
             Action::Unlink(side) => {
-                if !self.servers.of(side).linked || !self.fault(|left| &mut left.links) {
+                let cut_off = self.servers.cut_off(side);
+                if !self.servers.of(side).linked || !cut_off && !self.fault(|left| &mut left.links) {
                     return false;
                 }
                 self.servers.of_mut(side).linked = false;
@@ -337,8 +356,13 @@ impl<D: Decides> World<D> {
         let Some(waits) = c.waits else { return };
         let server = self.servers.of(waits.to);
         let gone = undeliverable(c, &waits, server.alive, server.life);
-        if waits.reply.is_none() && waits.op.changes() && !gone {
-            let locks = if waits.over_new { setup.locks && setup.locks_anew } else { c.locked[waits.to as usize] };
+        let looks = waits.over_new && matches!(waits.op, Op::ShutDown(_));
+        if waits.reply.is_none() && waits.op.changes() && !gone && !looks {
+            let fence = setup.manner.old_source && waits.op == Op::Pause || matches!(waits.op, Op::ShutDown(_));
+            let locks = match waits.over_new {
+                true => setup.locks && setup.mends.locks_anew,
+                false => c.locked[waits.to as usize] && !fence,
+            };
             self.late.push(Late { of: c.name, to: waits.to, op: waits.op, over_new: waits.over_new, locks });
         }
     }
@@ -349,7 +373,7 @@ impl<D: Decides> World<D> {
         if let Some(waits) = c.waits.filter(|waits| waits.over_new) {
             self.late.retain(|late| late.of != c.name || late.to != waits.to || late.over_new);
             c.up[waits.to as usize] = false;
-            c.locked[waits.to as usize] = setup.locks && setup.locks_anew;
+            c.locked[waits.to as usize] = setup.locks && setup.mends.locks_anew;
         }
     }
 
@@ -359,7 +383,7 @@ impl<D: Decides> World<D> {
         let reply = self.executed(setup, name, waits.to, waits.op);
         let n = self.number(name);
         if let Some(waits) = &mut self.controllers[n].waits
-            && waits.op != Op::ShutDown
+            && (reply.refused || !matches!(waits.op, Op::ShutDown(_)))
         {
             waits.reply = Some(reply);
         }

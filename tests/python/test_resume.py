@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 import redis_baton as rb
 from redis_baton import Failed
 
@@ -215,19 +215,37 @@ def test_a_finished_upgrade_is_known_after_both_were_restarted(pair: Pair) -> No
     pair.target.start()
     assert pair.target.current_port == pair.source.port
     again = rb.upgrade(**pair.given, until="retire")
-    assert (again.changed, again.stage) == (False, "retired")
+    assert again.stage == "retired"
+    # What was raised is known to be its, and restored now.
+    assert pair.target.call("CONFIG", "GET", "repl-backlog-size") == {
+        "repl-backlog-size": "1048576"
+    }
+    assert not rb.upgrade(**pair.given, until="retire").changed
 
 
 def test_two_controllers_exclude_each_other(pair: Pair) -> None:
     pair.follow(100)
-    name = f"127.0.0.1_{pair.source.port}--127.0.0.1_{pair.target.port}.jsonl"
-    with (pair.journal_dir / name).open("a") as journal:
-        fcntl.flock(journal, fcntl.LOCK_EX)
-        with pytest.raises(rb.Refused) as failure:
-            rb.switchover(**pair.given)
-        assert failure.value.reason == "locked"
-        assert pair.roles == ("master", "slave")
+    for server in (pair.source, pair.target):
+        with server.client() as other:
+            other.client_setname("redis-baton:another")
+            with pytest.raises(rb.Refused) as failure:
+                rb.switchover(**pair.given)
+            assert failure.value.reason == "locked"
+            assert "break_lock" in str(failure.value)
+            assert pair.roles == ("master", "slave")
+            assert not rb.preflight(**pair.given).changed  # looking is free
     assert rb.switchover(**pair.given).changed is True
+
+
+def test_the_lock_of_a_controller_that_hangs_is_broken_on_demand(pair: Pair) -> None:
+    pair.follow(100)
+    with pair.source.client() as other:
+        other.client_setname("redis-baton:another")
+        done = rb.switchover(**pair.given, break_lock=True)
+        assert done.changed
+        assert any("was broken" in warning for warning in done.warnings)
+        with pytest.raises(redis.ConnectionError):
+            other.ping()
 
 
 def test_a_source_that_dies_between_the_transactions_is_not_guessed_about(pair: Pair) -> None:

@@ -143,7 +143,9 @@ def test_a_login_for_replication(pair: Pair, certificates: Certificates) -> None
     assert pair.target.call("CONFIG", "GET", "masteruser") == {"masteruser": "sync"}
     done = rb.upgrade(**wishes)
     assert done.stage == "switched"
-    assert pair.source.call("CONFIG", "GET", "masteruser") == {"masteruser": "sync"}
+    # It is linked with that login, and could not link again by itself.
+    assert pair.source.call("CONFIG", "GET", "masteruser") == {"masteruser": "redis-baton-fuse"}
+    assert pair.source.info("replication")["master_link_status"] == "up"
     text = f"{said} {done!r} {done.as_dict()}" + text_of(pair.journal_dir)
     assert "sync-password-nobody-sees" not in text
     rb.upgrade(**wishes, until="retire")

@@ -60,7 +60,7 @@ def find(name: str) -> ServerBinary | None:
     if name not in NAMES:
         raise ValueError(f"there is no server called {name!r}; there are {', '.join(NAMES)}")
     flavour = name.partition("-")[0]
-    for folder in _folders():
+    for folder in folders():
         tools = folder / name / "bin"
         server, cli = tools / f"{flavour}-server", tools / f"{flavour}-cli"
         if os.access(server, os.X_OK):
@@ -68,11 +68,16 @@ def find(name: str) -> ServerBinary | None:
     return None
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
+    """Return where servers are looked for, the user's own first."""
     own = os.environ.get("REDIS_BATON_SERVERS")
+    return [*([Path(own)] if own else []), cache() / "servers"]
+
+
+def cache() -> Path:
+    """Return the folder for what is fetched."""
     user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = Path(os.environ.get("REDIS_BATON_CACHE") or user_cache / "redis-baton")
-    return [*([Path(own)] if own else []), cache / "servers"]
+    return Path(os.environ.get("REDIS_BATON_CACHE") or user_cache / "redis-baton")
 
 
 def eventually(condition: Callable[[], bool], what: str, *, within: float = 10.0) -> None:

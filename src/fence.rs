@@ -1,0 +1,160 @@
+//! The handover from a source before 6.2, which can't be demoted without cutting its replica off from the rest, and can't
+//! leave its port: it is shut down, in a pause that holds everybody but us, by a command that it refuses itself once
+//! the pause may be over. Until then nothing was changed; from then on there is no way back.
+//!
+//! The pause begins in one transaction that also sets a key which expires a little before the pause ends. The shutdown
+//! is a transaction that watches that key. So the server's own clock decides, however late the command arrives.
+
+use std::{
+    io,
+    net::{TcpStream, ToSocketAddrs},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use redis::Value;
+
+use crate::{
+    decide::handover::{Outcome, Position},
+    journal::Ports,
+    server::{
+        Command, Server, Wire, elements,
+        info::{Info, Replication, keyspace},
+        text,
+    },
+};
+
+/// Expires a little before the pause ends.
+const KEY: &str = "redis-baton:deadline";
+
+/// How long one command may take.
+const REPLY: Duration = Duration::from_secs(1);
+
+/// How long a server may take to close its port after it has taken the shutdown: it writes the rest of its AOF first.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Between two looks at the port.
+const LOOK: Duration = Duration::from_micros(200);
+
+/// The source in its pause.
+pub struct Fence<'a> {
+    source: &'a Server,
+    public: Ports,
+    wire: Mutex<Option<Wire>>,
+}
+
+impl<'a> Fence<'a> {
+    /// A source that is to be shut down. It listens there.
+    pub fn new(source: &'a Server, public: Ports) -> Self {
+        Fence { source, public, wire: Mutex::new(None) }
+    }
+
+    /// What is sent to pause.
+    pub fn pause_commands(budget: Duration) -> Vec<Command> {
+        let deadline = budget - budget / 8;
+        vec![
+            Command::new(["SET", KEY, "1", "PX", &deadline.as_millis().to_string()]),
+            Command::info("keyspace"),
+            Command::info("replication"),
+            // Last but one: what comes after it and is no admin command would be shown in the middle of the reply.
+            Command::new(["MONITOR"]),
+            Command::new(["CLIENT", "PAUSE", &budget.as_millis().to_string()]),
+        ]
+    }
+
+    /// Pauses the source, and reads where it stands.
+    pub fn pause(&self, budget: Duration) -> Outcome<Position> {
+        let mut commands = vec![Command::new(["MULTI"])];
+        commands.extend(Fence::pause_commands(budget));
+        commands.push(Command::new(["EXEC"]));
+        let asked = Wire::open(&self.source.endpoint, REPLY).and_then(|mut wire| Ok((wire.ask(&commands)?, wire)));
+        let Ok((replies, wire)) = asked else { return Outcome::Lost };
+        let refused =
+            commands.iter().zip(&replies).find_map(|(command, reply)| Some(format!("{command}: {}", refusal(reply)?)));
+        if let Some(refused) = refused {
+            return Outcome::Refused(refused);
+        }
+        let executed = elements(replies.into_iter().next_back().unwrap_or(Value::Nil));
+        if let Some(said) = executed.iter().find_map(refusal) {
+            return Outcome::Refused(said);
+        }
+        let info = |n: usize| executed.get(n).and_then(|reply| text(reply).ok()).map(|text| Info::parse(&text));
+        let (Some(keys), Some(replication)) = (info(1), info(2)) else { return Outcome::Lost };
+        *self.wire() = Some(wire);
+        Outcome::Done(Position { offset: Replication::from(&replication).offset, keyspace: keyspace(&keys) })
+    }
+
+    /// Sees that the pause holds, and reads where the source stands in it: a write that was read together with the pause
+    /// may have been carried out after it.
+    pub fn close(&self) -> Outcome<Position> {
+        let commands = [Command::new(["WATCH", KEY]), Command::new(["PTTL", KEY]), Command::info("replication")];
+        let Some(Ok(replies)) = self.wire().as_mut().map(|wire| wire.ask(&commands)) else { return Outcome::Lost };
+        match replies.as_slice() {
+            [Value::Okay, Value::Int(left), info] if *left > 0 => match text(info) {
+                Ok(info) => {
+                    let offset = Replication::from(&Info::parse(&info)).offset;
+                    Outcome::Done(Position { offset, keyspace: Default::default() })
+                }
+                Err(_) => Outcome::Lost,
+            },
+            [Value::Okay, Value::Int(_), _] => Outcome::Refused("to go on: the pause is over".into()),
+            other => match other.iter().find_map(refusal) {
+                Some(said) => Outcome::Refused(said),
+                None => Outcome::Lost,
+            },
+        }
+    }
+
+    /// What is sent to shut it down.
+    pub fn shutdown_commands() -> Vec<Command> {
+        vec![Command::new(["SHUTDOWN", "NOSAVE"])]
+    }
+
+    /// Shuts the source down, if the pause still holds, and waits until nothing listens at its port.
+    pub fn shut_down(&self) -> Outcome<()> {
+        let mut commands = vec![Command::new(["MULTI"])];
+        commands.extend(Fence::shutdown_commands());
+        commands.push(Command::new(["EXEC"]));
+        // One connection, one try: without it, what was sent is found out by looking.
+        if let Some(mut wire) = self.wire().take()
+            && let Ok(replies) = wire.ask(&commands)
+        {
+            return match replies.last() {
+                Some(Value::Nil) => Outcome::Refused("to shut down: the pause was over".into()),
+                Some(Value::Array(said)) => Outcome::Refused(said.iter().find_map(refusal).unwrap_or_default()),
+                Some(other) => Outcome::Refused(refusal(other).unwrap_or_default()),
+                None => Outcome::Lost,
+            };
+        }
+        let began = Instant::now();
+        while began.elapsed() < ENDS_WITHIN {
+            if self.is_gone() {
+                return Outcome::Done(());
+            }
+            thread::sleep(LOOK);
+        }
+        // Whatever becomes of it: by now it refuses by itself what it has not carried out.
+        Outcome::Refused("to shut down: it still listens".into())
+    }
+
+    fn is_gone(&self) -> bool {
+        let port = if self.public.plain != 0 { self.public.plain } else { self.public.tls };
+        let connect = || -> io::Result<()> {
+            let mut addresses = (self.source.endpoint.host.as_str(), port).to_socket_addrs()?;
+            TcpStream::connect_timeout(&addresses.next().ok_or(io::ErrorKind::NotFound)?, REPLY).map(drop)
+        };
+        connect().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
+    fn wire(&self) -> std::sync::MutexGuard<'_, Option<Wire>> {
+        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refusal(reply: &Value) -> Option<String> {
+    match reply {
+        Value::ServerError(error) => Some(error.details().unwrap_or(error.code()).to_owned()),
+        _ => None,
+    }
+}

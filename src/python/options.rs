@@ -1,0 +1,102 @@
+//! Arguments of Python functions, read into the options of steps: ranges are checked here, under the argument's name.
+
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+use crate::{
+    Error, Result,
+    decide::findings::Redirect,
+    step::{self, Login, seconds},
+};
+
+pub fn login(user: Option<String>, password: Option<String>) -> Result<Option<Login>> {
+    match (user, password) {
+        (None, None) => Ok(None),
+        (user, Some(password)) => Ok(Some(Login { user, password })),
+        (Some(_), None) => {
+            Err(Error::input("replication_password", "is missing: a replication_user was given without one"))
+        }
+    }
+}
+
+pub fn checks(redirect: &str, aside_port: Option<i64>, force: bool) -> Result<step::preflight::Options> {
+    let port = |port: i64| {
+        u16::try_from(port)
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| Error::input("aside_port", format!("{port} is not a port (1 to 65535)")))
+    };
+    Ok(step::preflight::Options {
+        redirect: Redirect::parse(redirect)?,
+        aside_port: aside_port.map(port).transpose()?,
+        force,
+    })
+}
+
+pub fn at_least(field: &str, value: i64, least: u32) -> Result<u64> {
+    u64::try_from(value)
+        .ok()
+        .filter(|value| *value >= u64::from(least))
+        .ok_or_else(|| Error::input(field, format!("{value} is less than {least}")))
+}
+
+pub fn within(field: &str, value: i64, least: u32, most: u32) -> Result<u32> {
+    u32::try_from(value)
+        .ok()
+        .filter(|value| (least..=most).contains(value))
+        .ok_or_else(|| Error::input(field, format!("{value} is not between {least} and {most}")))
+}
+
+/// The options of a handover in either direction.
+pub struct Handover {
+    pub redirect: String,
+    pub aside_port: Option<i64>,
+    pub pause_budget: f64,
+    pub patience: f64,
+    pub attempts: i64,
+    pub max_lag_bytes: i64,
+    pub max_latency: f64,
+    pub backlog_bytes: i64,
+    pub replication_user: Option<String>,
+    pub replication_password: Option<String>,
+    pub rewrite: bool,
+    pub guard: bool,
+}
+
+impl Handover {
+    pub fn options(self, guard_command: Vec<String>) -> Result<step::switchover::Options> {
+        let pause_budget = seconds("pause_budget", self.pause_budget)?;
+        if pause_budget < Duration::from_millis(50) || pause_budget > Duration::from_secs(60) {
+            return Err(Error::input(
+                "pause_budget",
+                format!("{} is not between 0.05 and 60 seconds", self.pause_budget),
+            ));
+        }
+        Ok(step::switchover::Options {
+            preflight: checks(&self.redirect, self.aside_port, false)?,
+            pause_budget,
+            patience: seconds("patience", self.patience)?,
+            attempts: within("attempts", self.attempts, 1, 1000)?,
+            max_lag_bytes: at_least("max_lag_bytes", self.max_lag_bytes, 0)?,
+            backlog_bytes: at_least("backlog_bytes", self.backlog_bytes, 0)?,
+            login: login(self.replication_user, self.replication_password)?,
+            max_latency: seconds("max_latency", self.max_latency)?,
+            rewrite: self.rewrite,
+            guard: self.guard.then_some(guard_command),
+        })
+    }
+}
+
+pub fn quiescence(quiet_for: f64, wait_timeout: f64) -> Result<step::wait_quiescent::Options> {
+    Ok(step::wait_quiescent::Options {
+        quiet_for: seconds("quiet_for", quiet_for)?,
+        wait_timeout: seconds("wait_timeout", wait_timeout)?,
+    })
+}
+
+/// The command that starts a guard: this interpreter with the package's module for it.
+pub fn guard_command(py: Python<'_>) -> PyResult<Vec<String>> {
+    let interpreter = py.import("sys")?.getattr("executable")?.extract()?;
+    Ok(vec![interpreter, "-m".into(), "redis_baton.guard".into()])
+}

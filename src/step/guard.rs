@@ -1,0 +1,242 @@
+//! The guard: a process of its own that waits beside a handover and does the rest of it if the controller dies.
+//!
+//! Between demotion and promotion nobody takes writes. A controller that is killed there would leave that until somebody
+//! runs it again. So it posts a guard first: the job on its standard input, which stays open. Where that ends without the
+//! word that all is done, the controller is gone, and the guard does what a rerun would do at that stage, but never
+//! begins a handover: the half-done one is finished, or taken back; one that had demoted nothing is called off.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{ChildStdin, Command, Stdio},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::{
+    Call,
+    aftermath::call_off,
+    hand_over::{Options, hand_over},
+    login::Login,
+};
+use crate::{
+    endpoint::{Endpoint, Tls},
+    error::Result,
+    journal::{Journal, Record},
+    run::{Deadline, Run},
+    server::Side,
+};
+
+/// How long a guard may take to be ready; one that is not is done without.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a guard tries to do the rest.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two tries.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// Told by a controller that has come to an end, whatever it was.
+const DONE: &str = "done\n";
+
+/// Told by a guard that is on its post.
+const READY: &str = "ready\n";
+
+/// All that a guard has to know. It goes through a pipe, since it holds passwords.
+#[derive(Serialize, Deserialize)]
+pub struct Job {
+    source: Address,
+    target: Address,
+    journal_dir: Option<PathBuf>,
+    to: Side,
+    login: Option<(Option<String>, String)>,
+    backlog_bytes: u64,
+    rewrite: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Address {
+    host: String,
+    port: u16,
+    unix_socket: Option<PathBuf>,
+    user: Option<String>,
+    password: Option<String>,
+    tls: Option<Tls>,
+    connect_timeout: Duration,
+}
+
+impl Job {
+    pub(super) fn new(call: &Call, to: Side, options: &Options) -> Self {
+        Job {
+            source: Address::of(&call.source),
+            target: Address::of(&call.target),
+            journal_dir: call.journal_dir.clone(),
+            to,
+            login: options.login.clone().map(|login| (login.user, login.password)),
+            backlog_bytes: options.backlog_bytes,
+            rewrite: options.rewrite,
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            backlog_bytes: self.backlog_bytes,
+            login: self.login.clone().map(|(user, password)| Login { user, password }),
+            rewrite: self.rewrite,
+            ..Options::default()
+        }
+    }
+
+    fn call(&self) -> Call {
+        Call {
+            run: Arc::new(Run::new(false, |_| {})),
+            source: self.source.endpoint(),
+            target: self.target.endpoint(),
+            journal_dir: self.journal_dir.clone(),
+            break_lock: false,
+        }
+    }
+}
+
+impl Address {
+    fn of(endpoint: &Endpoint) -> Self {
+        let Endpoint { host, port, unix_socket, user, password, tls, connect_timeout } = endpoint.clone();
+        Address { host, port, unix_socket, user, password, tls, connect_timeout }
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint {
+            host: self.host.clone(),
+            port: self.port,
+            unix_socket: self.unix_socket.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            tls: self.tls.clone(),
+            connect_timeout: self.connect_timeout,
+        }
+    }
+}
+
+/// A guard on its post. Dropping it tells it that it is not needed any more.
+pub struct Guard {
+    pipe: ChildStdin,
+    ready: Option<oneshot::Receiver<()>>,
+}
+
+impl Guard {
+    /// Starts one. It is out of reach of signals to the controller's process group.
+    pub(super) fn post(command: &[String], job: &Job) -> anyhow::Result<Self> {
+        let (program, arguments) = command.split_first().context("no command is given")?;
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Whoever reads the controller's output to its end is not to wait for the guard.
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("{program} can't be started"))?;
+        let mut pipe = child.stdin.take().context("it has no input")?;
+        let output = child.stdout.take().context("it has no output")?;
+        writeln!(pipe, "{}", serde_json::to_string(job)?).context("it has ended at once")?;
+        let (tell, ready) = oneshot::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            if BufReader::new(output).read_line(&mut line).is_ok() && line == READY {
+                let _ = tell.send(());
+            }
+            // It would stay a zombie until the controller's process ends.
+            let _ = child.wait();
+        });
+        Ok(Guard { pipe, ready: Some(ready) })
+    }
+
+    /// Waits until it is on its post; false if it never came.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        match self.ready.take() {
+            Some(ready) => matches!(tokio::time::timeout(READY_WITHIN, ready).await, Ok(Ok(()))),
+            None => true,
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.pipe.write_all(DONE.as_bytes());
+    }
+}
+
+/// Stands guard until the controller ends. Returns the job if it has died.
+pub fn stand(mut input: impl BufRead, mut output: impl Write) -> anyhow::Result<Option<Job>> {
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    let job = serde_json::from_str(&line).context("the job can't be read")?;
+    output.write_all(READY.as_bytes())?;
+    output.flush()?;
+    line.clear();
+    input.read_line(&mut line)?;
+    Ok((line != DONE).then_some(job))
+}
+
+/// Does the rest of the handover of a controller that has died, and notes in the journal what came of it.
+pub async fn take_over(job: &Job) -> Result<String> {
+    let deadline = Deadline::after(PATIENCE);
+    let outcome = loop {
+        match rest(&job.call(), job.to, &job.options()).await {
+            Ok(outcome) => break outcome,
+            Err(error) if deadline.passed() => break error.to_string(),
+            Err(_) => tokio::time::sleep(BREATH).await,
+        }
+    };
+    let call = job.call();
+    let journal = Journal::of(call.journal_dir.as_deref(), &call.source, &call.target)?;
+    journal.append(&Record::Guarded { outcome: outcome.clone() })?;
+    Ok(outcome)
+}
+
+async fn rest(call: &Call, to: Side, options: &Options) -> Result<String> {
+    let mut pair = call.begin_alone("guard").await?;
+    let look = pair.look().await?;
+    if look.stage.serves() == Some(to.other()) {
+        call_off(&pair, to).await?;
+        return Ok(format!("the handover was called off: the {} serves as before", to.other().as_str()));
+    }
+    hand_over(call, &mut pair, &look, to, options).await?;
+    Ok(format!("the handover was finished: the {} serves", to.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> String {
+        let call = Call {
+            run: Arc::new(Run::new(false, |_| {})),
+            source: Endpoint { password: Some("hunter2".into()), ..Endpoint::default() },
+            target: Endpoint::default().with_port(7000),
+            journal_dir: None,
+            break_lock: false,
+        };
+        serde_json::to_string(&Job::new(&call, Side::Target, &Options::default())).unwrap() + "\n"
+    }
+
+    #[test]
+    fn a_controller_that_ends_needs_no_guard() {
+        let mut said = Vec::new();
+        let left = stand((job() + DONE).as_bytes(), &mut said).unwrap();
+        assert!(left.is_none() && said == READY.as_bytes());
+    }
+
+    #[test]
+    fn a_controller_that_dies_leaves_its_job() {
+        let left = stand(job().as_bytes(), Vec::new()).unwrap().unwrap();
+        let call = left.call();
+        assert_eq!((call.source.password.as_deref(), call.target.port), (Some("hunter2"), 7000));
+    }
+}

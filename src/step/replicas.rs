@@ -1,0 +1,88 @@
+//! The other replicas of the server that is demoted: they follow the promoted one, by partial resync.
+
+use std::time::Duration;
+
+use super::{route, warm::full_syncs};
+use crate::{
+    decide::compat::{Verdict, verdict},
+    endpoint::Endpoint,
+    error::Result,
+    journal::Ports,
+    pair::{Pair, see},
+    run::Deadline,
+    server::{Command, Server, info::Replication},
+};
+
+/// A replica that lost its master looks for it once a second.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Logs in to each of the replicas of `demoted` but `promoted`, with the login of their master. Those that can't be
+/// asked are a warning: they have to be pointed to the new master by hand.
+pub(super) async fn others(pair: &Pair, demoted: &Server, promoted: &Server) -> Result<Vec<Server>> {
+    let mut others = Vec::new();
+    for replica in demoted.replication().await?.replicas {
+        let at =
+            Endpoint { host: replica.ip.clone(), port: replica.port, unix_socket: None, ..demoted.endpoint.clone() };
+        match Server::connect(&pair.run, demoted.side, &at).await {
+            Ok(server) if server.identity.run_id == promoted.identity.run_id => {}
+            Ok(server) => {
+                if let Verdict::Refused { .. } = verdict(&promoted.identity, &server.identity) {
+                    pair.run.warn(format!(
+                        "the replica at {at} ({}) follows the new master only as long as it needs no full resync: replace it too",
+                        server.identity.title()
+                    ));
+                }
+                others.push(server.as_replica());
+            }
+            // Behind a proxy or a translated address it may be the promoted one itself.
+            Err(_) if replica.port == promoted.endpoint.port => {}
+            Err(error) => pair.run.warn(format!(
+                "the replica at {at} could not be asked ({}): see that it follows the new master before retire",
+                error.found
+            )),
+        }
+    }
+    Ok(others)
+}
+
+/// Points them to `promoted`, where they do not find it at the old address by themselves, and waits until they follow.
+pub(super) async fn bring_along(pair: &Pair, others: &[Server], promoted: &Server, public: Ports) -> Result<()> {
+    if others.is_empty() {
+        return Ok(());
+    }
+    let before = full_syncs(promoted).await?;
+    let route = route(promoted, public)?;
+    for replica in others {
+        let told = replica.replication().await?.master;
+        // After a takeover the address is the same: to say it again would only cut a link that is being made.
+        if told.is_none_or(|(_, port)| port != route.port) {
+            replica.change(&Command::replicaof(&route.host, route.port)).await?;
+        }
+    }
+    let deadline = Deadline::after(WITHIN);
+    for replica in others {
+        loop {
+            let (seen, master) = tokio::join!(replica.replication(), see(promoted));
+            let (seen, master) = (seen?, master?);
+            if follows(&seen, &master.replication) {
+                break;
+            }
+            if deadline.passed() {
+                pair.run.warn(format!(
+                    "the replica at {} does not follow the new master yet: look at its log",
+                    replica.endpoint
+                ));
+                break;
+            }
+            pair.run.sleep(Duration::from_millis(10)).await?;
+        }
+    }
+    if full_syncs(promoted).await? > before {
+        pair.run.warn("a replica of the old one could not follow without a full resync");
+    }
+    Ok(())
+}
+
+fn follows(replica: &Replication, master: &Replication) -> bool {
+    replica.link_up && !replica.syncing && replica.replid == master.replid
+}

@@ -1,0 +1,104 @@
+"""The bench in its smallest form, so that it runs when it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from bench.tables import Table, spread, write_markdown
+from tests.support.haproxy import find_haproxy
+from tests.support.servers import OWN_BINARIES, find
+
+REPOSITORY = Path(__file__).parents[1]
+RUN_TIME = 60.0
+
+Bench = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """Run the bench with 2,000 keys, once each; return its raw figures."""
+    for name in ("redis-7.0", "redis-8.0"):
+        if find(name) is None:
+            pytest.skip(f"{name} is not on this machine: {OWN_BINARIES}")
+
+    def run(*options: str) -> dict[str, Any]:
+        raw, page = tmp_path / "raw.json", tmp_path / "page.md"
+        tiny = ("--runs=1", "--keys=2000", "--around=0.3", f"--json={raw}", f"--markdown={page}")
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", "switchover", *tiny, *options],
+            cwd=REPOSITORY,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=RUN_TIME,
+        )
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(raw.read_text())
+        assert found["failed"] == []
+        for run in found["runs"]:
+            assert run["ended"]["how"] == "done", run
+        for table in (line for line in page.read_text().splitlines() if line.startswith("**")):
+            assert table.strip("*") in " ".join(done.stdout.split()), table
+        return found
+
+    return run
+
+
+def test_it_runs_ways_and_shapes(bench: Bench) -> None:
+    found = bench(
+        "--ways=baton,by-hand,stop-start",
+        "--rates=2000",
+        "--shapes=subscribers",
+        "--drain=attempts=5 pause_budget=0.2",
+    )
+    runs = {(run["part"], run["name"]): run for run in found["runs"]}
+    assert runs.keys() == {
+        ("ways", "baton"),
+        ("ways", "by-hand"),
+        ("ways", "stop-start"),
+        ("shapes", "subscribers"),
+        ("drain", "attempts=5 pause_budget=0.2"),
+    }
+    ours = runs["ways", "baton"]
+    assert {"pause", "drain", "demote", "promote", "confirm"} <= ours["ended"]["phases"].keys()
+    assert ours["report"]["lost_sets"] == ours["report"]["lost_incrs"] == 0
+    waited = runs["shapes", "subscribers"]["crowd"]["subscribers"]
+    assert waited == {"connections": 200, "cuts": {"1": 200}, "waiting": 200, "errors": 0}
+
+
+def test_it_runs_failover_behind_haproxy(bench: Bench) -> None:
+    if find_haproxy() is None:
+        pytest.skip("HAProxy is not on this machine: tests/support/fetch-servers haproxy-2.6")
+    found = bench("--ways=failover", "--rates=2000", "--shapes=none", "--drain=none")
+    (run,) = found["runs"]
+    assert run["report"]["lost_sets"] == run["report"]["lost_incrs"] == 0
+    # More than one where HAProxy finds the old one demoted before it finds the new one promoted.
+    assert run["report"]["disconnects_min"] >= 1
+
+
+def test_sections_are_put_between_their_markers(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Before\n\n<!-- begin: bench a -->old<!-- end: bench a -->\n\nAfter\n")
+    sections = {name: [Table(name, ("x", "y"), [("1", "2")], ["so"])] for name in "ab"}
+    write_markdown(page, sections)
+    once = page.read_text()
+    write_markdown(page, sections)
+    assert page.read_text() == once
+    assert "old" not in once
+    before, _, rest = once.partition("<!-- begin: bench a -->\n**a**\n\n| x | y |\n| --- | --- |\n")
+    assert before == "# Before\n\n"
+    assert rest.startswith("| 1 | 2 |\n\n- so\n<!-- end: bench a -->\n\nAfter\n\n<!-- begin: b")
+
+
+def test_a_spread_says_no_more_than_there_is() -> None:
+    assert spread([0, 0, 0]) == "0"
+    assert spread([1.234, 12.34, 1234.5]) == "12.3 (1.23 to 1,234)"
+    assert spread([]) == "-"
