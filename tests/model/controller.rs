@@ -65,6 +65,13 @@ impl Record {
         (self.is_takeover() && servers.of(side).port != wanted).then_some(wanted)
     }
 
+    /// Whether the promoted one was a master in the meantime, so that only it may have everything.
+    fn served(&self, servers: &Servers) -> bool {
+        let (demoted, promoted) = (servers.of(self.demoted()), servers.of(self.promoted()));
+        let own_history = promoted.replid != self.replid && promoted.replid2 == self.replid;
+        own_history || promoted.log.len() > demoted.log.len()
+    }
+
     /// The port that the demoted one was to leave, and has not left.
     pub fn left(&self, servers: &Servers) -> Option<Port> {
         let demoted = servers.of(self.demoted());
@@ -183,6 +190,8 @@ pub struct Controller<D> {
     pub clock: u8,
     /// When the pause was asked for.
     pub paused: u8,
+    /// The key that the fence watches.
+    pub key: u8,
     pub phase: Phase<D>,
     /// Whether the first connection to each server is up in its view.
     pub up: [bool; 2],
@@ -201,6 +210,7 @@ impl<D> Controller<D> {
             guard,
             clock: 0,
             paused: 0,
+            key: 0,
             phase: Phase::Lock,
             up: [false; 2],
             locked: [false; 2],
@@ -217,7 +227,7 @@ impl<D> Controller<D> {
     pub fn end(&mut self, outcome: Outcome) {
         self.phase = Phase::Ended(outcome);
         (self.waits, self.up, self.locked, self.record) = (None, [false; 2], [false; 2], None);
-        (self.clock, self.paused, self.lives) = (0, 0, [0; 2]);
+        (self.clock, self.paused, self.key, self.lives) = (0, 0, 0, [0; 2]);
     }
 }
 
@@ -227,7 +237,7 @@ pub enum Verdict {
     Do(Course),
     /// The demoted one serves again: its successor is gone or lacks its data.
     BringBack,
-    /// The source is gone, and the target has everything.
+    /// The one to be promoted has everything, and the other one is gone, or has less.
     Alone,
     /// The old one can follow again before it is handed over to.
     Relink,
@@ -241,7 +251,8 @@ pub fn decide(servers: &Servers, journal: &Journal, to: Side, guard: bool, setup
     let record = journal.standing.last();
     let [source, target] = &servers.two;
     // Without a record the two are where they were given; with one they are told by run id and configuration file.
-    if record.is_none() && (!source.alive || source.port != Port::Public || !target.alive || target.port != Port::From) {
+    if record.is_none() && (!source.alive || source.port != Port::Public || !target.alive || target.port != Port::From)
+    {
         return Verdict::Refuse;
     }
     if let Some(record) = record {
@@ -260,7 +271,7 @@ pub fn decide(servers: &Servers, journal: &Journal, to: Side, guard: bool, setup
             false if target.follows.is_some() => {
                 // `check_demoted`.
                 let has_all = journal.ended == Some(target.log.len()) && target.replid == record.replid;
-                return if has_all { Verdict::Alone } else { Verdict::Refuse };
+                return if has_all && to == Side::Target { Verdict::Alone } else { Verdict::Refuse };
             }
             false => Some(Stage::Retired),
         };
@@ -280,7 +291,8 @@ fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side, gua
     let [source, target] = &servers.two;
     let arrived = record.is_none_or(|record| record.back || !record.is_takeover() || target.port == record.public);
     if guard && stage.serves() == Some(to.other()) {
-        return Verdict::CallOff;
+        let lost = setup.mends.places && record.is_some_and(|r| r.missed(to.other(), servers).is_some());
+        return if lost { Verdict::Refuse } else { Verdict::CallOff };
     }
     if stage == Stage::Switched && to == Side::Source && arrived && !source.linked && !guard {
         let again = source.follows == Some(target.port) && servers.resumable(Side::Source);
@@ -294,6 +306,10 @@ fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side, gua
         Course::Refuse(Refusal::NoRecord | Refusal::HistoryLost) => Verdict::Refuse,
         Course::Cut if setup.mends.places && record.is_some_and(|r| r.missed(to.other(), servers).is_some()) => {
             Verdict::Refuse
+        }
+        Course::TakeBack | Course::GoOn if setup.mends.asks_promoted && record.is_some_and(|r| r.served(servers)) => {
+            // It can be undone no more.
+            if Some(to) == record.map(Record::promoted) { Verdict::Alone } else { Verdict::Refuse }
         }
         course => Verdict::Do(course),
     }
@@ -329,7 +345,9 @@ pub fn planned(servers: &Servers, journal: &Journal, to: Side, setup: &Setup) ->
     let [source, target] = servers.two.map(|server| server.port);
     let free = || Port::ALL.into_iter().find(|port| servers.free(*port));
     let (public, aside, from) = match (to, journal.standing.last()) {
-        (Side::Source, Some(before)) if before.back && setup.mends.back_again => (target, before.aside, source),
+        (Side::Source, Some(before)) if before.back && before.is_takeover() && setup.mends.back_again => {
+            (target, before.aside, source)
+        }
         (Side::Source, Some(before)) if before.is_takeover() => (target, before.from, source),
         (Side::Source, _) => (source, target, source),
         (Side::Target, _) if !manner.takeover => (target, source, target),

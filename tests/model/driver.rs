@@ -20,8 +20,11 @@ use crate::{
 /// A quarter of the pause.
 pub const TICK: Duration = Duration::from_millis(250);
 pub const PAUSE: u8 = 4;
-pub const LIMITS: Limits =
-    Limits { pause: TICK.saturating_mul(PAUSE as u32), drain: TICK.saturating_mul(2), patience: TICK.saturating_mul(2) };
+pub const LIMITS: Limits = Limits {
+    pause: TICK.saturating_mul(PAUSE as u32),
+    drain: TICK.saturating_mul(2),
+    patience: TICK.saturating_mul(2),
+};
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,9 +94,9 @@ impl<D: Decides> World<D> {
             }
             Verdict::Alone => {
                 let record = record.expect("checked");
-                let master = (Side::Target, Exec { follow: Some(None), ..Exec::default() });
-                let port = record.missed(Side::Target, &self.servers);
-                let port = port.map(|port| (Side::Target, Exec { port: Some(port), ..Exec::default() }));
+                let master = (to, Exec { follow: Some(None), ..Exec::default() });
+                let port = record.missed(to, &self.servers);
+                let port = port.map(|port| (to, Exec { port: Some(port), ..Exec::default() }));
                 self.script(setup, n, [master].into_iter().chain(port).collect(), Then::Alone);
             }
             Verdict::Relink => match self.servers.link(Side::Source) {
@@ -193,10 +196,9 @@ impl<D: Decides> World<D> {
         let (demoted, promoted) = (record.demoted(), record.promoted());
         let ended = machine.ended_at().map(|offset| offset as u32);
         let back = matches!(machine.next(), Next::Undo | Next::Stop(_)) && setup.mends.unmarks;
-        if let (Some(offset), false) = (ended, back) {
-            if !record.fenced || !setup.mends.notes_done || *machine.next() == Next::Promote {
-                self.journal.ended.get_or_insert(offset);
-            }
+        let known = !record.fenced || !setup.mends.notes_done || *machine.next() == Next::Promote;
+        if let (Some(offset), false, true) = (ended, back, known) {
+            self.journal.ended.get_or_insert(offset);
         }
         let controller = &mut self.controllers[n];
         let up = controller.up;
@@ -228,7 +230,7 @@ impl<D: Decides> World<D> {
                 }
                 (demoted, Op::Exec(record.undoing()), lost(demoted))
             }
-            Next::ShutDown => (demoted, Op::ShutDown(self.servers.of(demoted).key), false),
+            Next::ShutDown => (demoted, Op::ShutDown(controller.key), false),
             Next::Stop(end) => {
                 let end = end.clone();
                 return self.stopped(n, &end);
@@ -275,7 +277,7 @@ impl<D: Decides> World<D> {
         }
         let now = TICK * u32::from(self.controllers[n].clock);
         let Phase::Drive { machine, part, said, .. } = &mut self.controllers[n].phase else { return };
-                match machine.next() {
+        match machine.next() {
             // Without the old connection the transaction is sent again over a new one.
             Next::Promote | Next::Undo if got == Got::Lost && !waits.over_new => {
                 return self.send_again(setup, n, waits.to, waits.op);
@@ -331,7 +333,8 @@ impl<D: Decides> World<D> {
     }
 
     fn saved(&self) -> bool {
-        self.journal.settled && self.servers.two.iter().all(|server| server.file == (server.port, server.follows, server.fused))
+        self.journal.settled
+            && self.servers.two.iter().all(|server| server.file == (server.port, server.follows, server.fused))
     }
 
     /// `CONFIG REWRITE`, and the line that all was done.
@@ -373,10 +376,9 @@ fn seen(next: &Next, got: Got) -> Seen {
     match next {
         Next::Fence if matches!(got, Got::Reply(reply) if reply.refused) => Seen::Position(Seen_::Refused(said())),
         Next::ShutDown if matches!(got, Got::Reply(reply) if reply.refused) => Seen::ShutDown(Seen_::Refused(said())),
-        Next::Pause | Next::Poll | Next::Fence => Seen::Position(map(outcome, |reply| Position {
-            offset: reply.offset.into(),
-            keyspace: Keyspace::new(),
-        })),
+        Next::Pause | Next::Poll | Next::Fence => {
+            Seen::Position(map(outcome, |reply| Position { offset: reply.offset.into(), keyspace: Keyspace::new() }))
+        }
         Next::Release => Seen::Released(got != Got::Lost),
         Next::ShutDown => Seen::ShutDown(map(outcome, |_| ())),
         _ => Seen::Role(map(outcome, |reply| Changed {

@@ -1,5 +1,19 @@
-//! A model checker explores the production handover ([`redis_baton::decide::handover::Machine`], `course`, `stage`)
-//! against every order of events in a small world.
+//! A model checker explores the production decisions ([`redis_baton::decide::handover::Machine`], `course`, `stage`,
+//! `follows`, `share_history`) against every order of events in a small world.
+//!
+//! - [`servers`]: two servers, their replication, clients.
+//! - [`controller`], [`driver`]: what the code around the machine does (`pair.rs`, `step/`, `handover.rs`, `fence.rs`),
+//!   in short: every command is a message that is executed at any later moment or never, and its answer may be lost.
+//! - [`world`]: all that can happen next: time, clients, replication, messages, reruns, a second controller, a guard;
+//!   controllers die, connections and links break, commands are refused, ports are taken, servers die and come back.
+//! - [`properties`]: what must hold. [`decides`], [`setups`]: machines that are broken on purpose, what was found and
+//!   is open, and what can't be kept; the checker must find each of them.
+//!
+//! Not modelled: `replicate`, `retire` and `promote`; other replicas; TLS and logins but for the fuse; PING in the
+//! stream, and backlogs that overflow; a full resync that ends half-way; two servers that both fail; a server that
+//! comes back with a part of its data; two controllers with two journals; strangers at the addresses.
+//!
+//! `MODEL=deep` explores further, `MODEL_ONLY=guard` what has that in its name.
 #![forbid(unsafe_code)]
 
 mod controller;

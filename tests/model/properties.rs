@@ -81,7 +81,9 @@ fn can_recover<D: Decides>(world: &World<D>) -> bool {
         return false;
     }
     let demoted = world.journal.standing.last().is_some_and(|record| record.demoted() == alone);
-    full(alone) && (gone.shut_down && world.journal.ended.is_some() || !gone.promoted && gone.follows.is_some() && (demoted || this.follows.is_none()))
+    full(alone)
+        && (gone.shut_down && world.journal.ended.is_some()
+            || !gone.promoted && gone.follows.is_some() && (demoted || this.follows.is_none()))
 }
 
 /// Whether the same call, and then the other one, ends well, if nothing fails any more.

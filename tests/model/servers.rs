@@ -113,6 +113,8 @@ pub struct Server {
     pub open: bool,
     /// For how many ticks writes wait.
     pub pause: u8,
+    /// Before 6.2: a write that was read together with the pause may still be carried out.
+    pub slips: bool,
     /// Before 6.2: the key that tells one pause from the other.
     pub key: u8,
     /// As a replica it can't log in to its master, so that it never links by itself.
@@ -159,6 +161,7 @@ impl Servers {
             port: Port::Public,
             open: true,
             pause: 0,
+            slips: false,
             key: 0,
             fused: false,
             log,
@@ -205,7 +208,7 @@ impl Servers {
     /// Whether this one takes writes from clients now.
     pub fn writable(&self, side: Side) -> bool {
         let server = self.of(side);
-        server.alive && server.follows.is_none() && server.open && server.pause == 0
+        server.alive && server.follows.is_none() && server.open && (server.pause == 0 || server.slips)
     }
 
     /// Clients use it as the master, perhaps after a pause.
@@ -217,7 +220,9 @@ impl Servers {
     pub fn write(&mut self, side: Side) {
         self.writes += 1;
         let write = self.writes;
-        self.of_mut(side).log.push(write);
+        let server = self.of_mut(side);
+        server.log.push(write);
+        server.slips = false;
     }
 
     pub fn free(&self, port: Port) -> bool {
@@ -227,6 +232,7 @@ impl Servers {
     pub fn tick(&mut self) {
         for server in &mut self.two {
             server.pause = server.pause.saturating_sub(1);
+            server.slips = false;
         }
     }
 
@@ -290,8 +296,12 @@ impl Servers {
                 let server = self.of_mut(side);
                 server.pause = pause;
                 server.key += u8::from(manner.old_source);
+                server.slips = manner.old_source;
             }
-            Op::Fence => refused = self.of(side).pause == 0,
+            Op::Fence => {
+                self.of_mut(side).slips = false;
+                refused = self.of(side).pause == 0;
+            }
             Op::ShutDown(key) if self.of(side).pause == 0 || self.of(side).key != key => refused = true,
             Op::Unpause if !manner.old_source => self.of_mut(side).pause = 0,
             Op::Unpause | Op::Info => {}
@@ -341,7 +351,7 @@ impl Servers {
 
     pub fn die(&mut self, side: Side, manner: Manner) {
         let server = self.of_mut(side);
-        (server.alive, server.linked, server.pause) = (false, false, 0);
+        (server.alive, server.linked, server.pause, server.slips) = (false, false, 0, false);
         server.open &= !manner.takeover;
         self.of_mut(side.other()).linked = false;
     }

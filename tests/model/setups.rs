@@ -18,6 +18,7 @@ const OLD: Manner = Manner { takeover: true, old_source: true };
 const MENDED: Mends = Mends {
     places: true,
     back_again: true,
+    asks_promoted: true,
     settles_first: true,
     unmarks: true,
     notes_done: true,
@@ -48,7 +49,7 @@ const PLAIN: Setup = Setup {
 const MISHAPS: Faults = Faults { in_all: 2, crashes: 1, lost: 2, refused: 1, links: 1, strangers: 1, ..NONE };
 const CONNECTIONS: Faults = Faults { in_all: 2, crashes: 1, lost: 2, ..NONE };
 const GUARDED: Faults = Faults { in_all: 2, lost: 1, ..MISHAPS };
-const SOURCE_DIES: Faults = Faults { crashes: 1, lost: 1, deaths: [1, 0], ..MISHAPS };
+const SOURCE_DIES: Faults = Faults { lost: 1, links: 0, deaths: [1, 0], ..MISHAPS };
 const SOURCE_RESTARTS: Faults = Faults { restarts: [1, 0], ..SOURCE_DIES };
 const TARGET_DIES: Faults = Faults { deaths: [0, 1], ..SOURCE_DIES };
 const TARGET_RESTARTS: Faults = Faults { restarts: [0, 1], deaths: [0, 1], ..SOURCE_DIES };
@@ -73,17 +74,12 @@ pub fn sound(deep: bool) -> Vec<Setup> {
         Setup { name: "redirect=none, the target dies", manner: STAY, faults: TARGET_DIES, ..PLAIN },
         Setup { name: "rollback, mishaps", first: Side::Source, faults: MISHAPS, ..PLAIN },
         Setup { name: "rollback, the source dies", first: Side::Source, faults: SOURCE_DIES, ..PLAIN },
+        Setup { name: "rollback, the source is restarted", first: Side::Source, faults: SOURCE_RESTARTS, ..PLAIN },
         Setup { name: "rollback, the target dies", first: Side::Source, faults: TARGET_DIES, ..PLAIN },
         Setup { name: "two controllers", parallel: true, faults: CONNECTIONS, ..PLAIN },
-        Setup {
-            name: "two controllers, redirect=none",
-            parallel: true,
-            manner: STAY,
-            faults: CONNECTIONS,
-            ..PLAIN
-        },
+        Setup { name: "two controllers, redirect=none", parallel: true, manner: STAY, faults: CONNECTIONS, ..PLAIN },
         Setup { name: "a guard", guards: true, faults: GUARDED, ..PLAIN },
-        Setup { name: "a guard, redirect=none", guards: true, parallel: true, manner: STAY, faults: GUARDED, ..PLAIN },
+        Setup { name: "a guard, redirect=none", guards: true, manner: STAY, faults: GUARDED, ..PLAIN },
         Setup { name: "a guard, source is shut down", guards: true, manner: OLD, faults: GUARDED, ..PLAIN },
         Setup { name: "source is shut down, mishaps", manner: OLD, faults: MISHAPS, ..PLAIN },
         Setup { name: "source is shut down, it dies", manner: OLD, faults: SOURCE_DIES, ..PLAIN },
@@ -91,11 +87,11 @@ pub fn sound(deep: bool) -> Vec<Setup> {
     ];
     for setup in &mut setups {
         if deep {
-            setup.writes += 1;
-            setup.calls += 1;
-            setup.clock += 3;
+            setup.clock += 1;
+            setup.calls += u8::from(!setup.parallel);
             setup.faults.crashes *= 2;
-        } else if setup.parallel || setup.faults.in_all > 0 {
+        }
+        if setup.faults.in_all > 0 {
             setup.writes -= 1;
         }
     }
@@ -119,7 +115,13 @@ pub fn broken() -> Vec<Setup> {
             ..PLAIN
         },
         Setup { name: "the offset of the pause", how: How::EarlyOffset, ..PLAIN },
-        Setup { name: "a lost promotion is undone", how: How::UndoLostPromotion, faults: lost_twice, manner: STAY, ..PLAIN },
+        Setup {
+            name: "a lost promotion is undone",
+            how: How::UndoLostPromotion,
+            faults: lost_twice,
+            manner: STAY,
+            ..PLAIN
+        },
         Setup { name: "two controllers, no lock", parallel: true, locks: false, faults: lost, manner: STAY, ..PLAIN },
         Setup { name: "shut down before the drain", how: How::ShutDownFirst, manner: OLD, ..PLAIN },
     ]
@@ -151,6 +153,14 @@ pub fn open() -> Vec<Setup> {
             mends: Mends { back_again: false, ..MENDED },
             first: Side::Source,
             writes: 1,
+            ..PLAIN
+        },
+        Setup {
+            name: "taken back from one that had served",
+            faults: Faults { in_all: 2, crashes: 1, deaths: [1, 0], restarts: [1, 0], ..NONE },
+            mends: Mends { asks_promoted: false, ..MENDED },
+            first: Side::Source,
+            writes: 2,
             ..PLAIN
         },
         Setup {

@@ -39,7 +39,9 @@ fn both<D>(world: &World<D>) -> String {
         let role = match (server.alive, server.follows) {
             (false, _) => "dead".to_owned(),
             (true, None) => format!("master at {:?}", server.port),
-            (true, Some(of)) => format!("replica of {of:?} at {:?}{}", server.port, ["", ", linked"][usize::from(server.linked)]),
+            (true, Some(of)) => {
+                format!("replica of {of:?} at {:?}{}", server.port, ["", ", linked"][usize::from(server.linked)])
+            }
         };
         let paused = if server.pause > 0 { format!(", paused {}", server.pause) } else { String::new() };
         format!("{name}: {role}{paused}, has [{writes}]")

@@ -37,6 +37,8 @@ pub struct Mends {
     pub places: bool,
     /// A rollback that begins again takes the ports of the one that stands in the journal.
     pub back_again: bool,
+    /// A promoted one that was a master in between is not taken back from, nor undone.
+    pub asks_promoted: bool,
     /// What an earlier handover has left to do is done before one from the start: the configuration files above all.
     pub settles_first: bool,
     /// The note at what offset the source has ended is taken off the journal before it is made master again.
@@ -270,6 +272,11 @@ impl<D: Decides> World<D> {
                 self.see(setup, n, reply.map_or(Got::Lost, Got::Reply));
             }
             Action::ExecuteLate(n) => {
+                // Such a pause holds everybody else.
+                let late = self.late[n];
+                if setup.manner.old_source && late.op == Op::Pause && self.servers.of(late.to).pause > 0 {
+                    return false;
+                }
                 let late = self.late.remove(n);
                 self.executed(setup, late.of, late.to, late.op);
             }
@@ -296,7 +303,8 @@ impl<D: Decides> World<D> {
                     return true;
                 }
                 // A fence has a connection of its own.
-                if !waits.over_new && !(setup.manner.old_source && waits.op == Op::Pause || waits.op == Op::Fence) {
+                let fence = waits.op == Op::Fence || setup.manner.old_source && waits.op == Op::Pause;
+                if !waits.over_new && !fence {
                     self.controllers[n].up[waits.to as usize] = false;
                     self.controllers[n].locked[waits.to as usize] = false;
                 }
@@ -380,6 +388,9 @@ impl<D: Decides> World<D> {
     fn execute(&mut self, setup: &Setup, n: usize) {
         let (name, Some(waits)) = (self.controllers[n].name, self.controllers[n].waits) else { return };
         self.arrives(setup, n);
+        if waits.op == Op::Fence {
+            self.controllers[n].key = self.servers.of(waits.to).key;
+        }
         let reply = self.executed(setup, name, waits.to, waits.op);
         let n = self.number(name);
         if let Some(waits) = &mut self.controllers[n].waits
