@@ -9,6 +9,7 @@ SHELL := /bin/bash
 OLD ?= redis-7.0
 NEW ?= redis-8.0
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 BENCH_ARGS ?=
 # The Python for .venv; by default the newest there is. Ansible needs 3.11 or newer, all else 3.9.
 PYTHON ?=
@@ -46,6 +47,10 @@ bench: bench-setup ## measure against today's ways: make bench BENCH_ARGS='switc
 .PHONY: bench-setup
 bench-setup: setup ## what the bench needs beyond that: community.general, into the cache
 	$(BIN)/python -m bench.fetch
+
+.PHONY: chaos
+chaos: setup ## every fault at every command, on real servers (hours): make chaos CHAOS_ARGS='--cut --every 3'
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 .PHONY: test
 test: lint test-rust setup ## everything: the checks, the Rust tests, then Python and Ansible on real servers

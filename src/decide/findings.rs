@@ -8,7 +8,10 @@ use super::compat::{Verdict, verdict};
 use crate::{
     error::{Code, Error},
     journal::Ports,
-    server::info::{Identity, Info, Replication, Role, Version, hashes_with_field_ttls, keyspace},
+    server::{
+        config::MIN_REPLICAS,
+        info::{Identity, Info, Replication, Role, Version, hashes_with_field_ttls, keyspace},
+    },
 };
 
 /// How clients are made to arrive at the target.
@@ -118,7 +121,7 @@ pub const PARAMETERS: [&str; 15] = [
     "databases",
     "maxmemory",
     "maxmemory-policy",
-    "min-replicas-to-write",
+    MIN_REPLICAS,
     "bind",
     "protected-mode",
     "appendonly",
@@ -274,9 +277,18 @@ fn capacity(found: &mut Findings, source: &ServerFacts, target: &ServerFacts) {
         let what = format!("its maxmemory is {} bytes, the source's {}", limits.1, limits.0);
         found.warn("maxmemory_differs", target, what, "set the source's value unless this is meant");
     }
-    if number(target, "min-replicas-to-write").is_some_and(|wanted| wanted > 0) {
-        let what = "its min-replicas-to-write would make it refuse all writes until the old one follows";
-        found.block(Code::MinReplicas, target, what, "set it to 0 for the upgrade");
+    // The warm source does not count: it is not to stay.
+    let others = other_replicas(source, target) as u64;
+    let wanted = |server| number(server, MIN_REPLICAS).unwrap_or_default();
+    if wanted(target) > others {
+        let what = format!(
+            "wants {} replicas to take writes ({MIN_REPLICAS}), and {others} follow the source: it would refuse all of them",
+            wanted(target)
+        );
+        found.block(Code::MinReplicas, target, what, "set it to 0, or give the source more replicas");
+    } else if wanted(target) != wanted(source) {
+        let what = format!("its {MIN_REPLICAS} is {}, the source's {}", wanted(target), wanted(source));
+        found.warn("min_replicas_differs", target, what, "set the source's value unless this is meant");
     }
     if target.config.get("replica-read-only").is_some_and(|v| v == "no") {
         let what = "accepts writes while it is a replica (replica-read-only no)";
@@ -357,17 +369,15 @@ fn behaviour(found: &mut Findings, source: &ServerFacts, target: &ServerFacts) {
         let what = "was started without a configuration file: after a restart it would not be what it is now";
         found.warn("no_config_file", target, what, "start it with one");
     }
-    let others =
-        source.replication.replicas.len().saturating_sub(usize::from(target.replication.role == Role::Replica));
+    let others = other_replicas(source, target);
     if others > 0 {
-        let what = format!("has {others} other replicas");
-        found.warn(
-            "other_replicas",
-            source,
-            what,
-            "in a takeover they come along by themselves; otherwise point them to the target before retire",
-        );
+        let what = format!("has {others} other replicas, which are to follow the target");
+        found.warn("other_replicas", source, what, "see that they let the source's login in");
     }
+}
+
+fn other_replicas(source: &ServerFacts, target: &ServerFacts) -> usize {
+    source.replication.replicas.len().saturating_sub(usize::from(target.replication.role == Role::Replica))
 }
 
 /// The first blocker as an error.

@@ -123,7 +123,7 @@ pub fn verify(
 
 /// Make the target the master, and clients arrive there.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, redirect="takeover", aside_port=None, pause_budget=1.0, patience=30.0, attempts=10,
+#[pyo3(signature = (*, source, target, redirect="takeover", aside_port=None, pause_budget=1.0, patience=30.0, attempts=16,
     max_lag_bytes=65536, max_latency=0.025,
     backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, guard=true,
     break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
@@ -171,7 +171,7 @@ pub fn switchover(
 
 /// Make the source serve again, while it is warm.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, pause_budget=1.0, patience=30.0, attempts=10, max_lag_bytes=65536, max_latency=0.025,
+#[pyo3(signature = (*, source, target, pause_budget=1.0, patience=30.0, attempts=16, max_lag_bytes=65536, max_latency=0.025,
     backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, guard=true,
     break_lock=false, dry_run=false,
     journal_dir=None, on_event=None))]
@@ -294,7 +294,7 @@ pub fn retire(
 #[pyfunction]
 #[pyo3(signature = (*, source, target, until="wait_quiescent", redirect="takeover", aside_port=None, force=false,
     replication_user=None, replication_password=None, sync_timeout=3600.0, sample_keys=20, pause_budget=1.0,
-    patience=30.0, attempts=10, max_lag_bytes=65536, max_latency=0.025,
+    patience=30.0, attempts=16, max_lag_bytes=65536, max_latency=0.025,
     backlog_bytes=268435456, quiet_for=1.0, wait_timeout=60.0,
     rewrite=true, guard=true, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn upgrade(

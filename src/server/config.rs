@@ -1,6 +1,6 @@
 //! Runtime parameters: reading them, and raising them for a while with the original on record.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use redis::Value;
 
@@ -8,11 +8,15 @@ use super::{Command, Server, elements, text};
 use crate::{
     error::{Code, Error, Result, State},
     journal::{Journal, Record},
+    run::Deadline,
 };
 
 /// Parameters whose value is a secret: it appears in no action, no event and no journal.
 const SECRETS: [&str; 6] =
     ["requirepass", "masterauth", "primaryauth", "tls-key-file-pass", "tls-client-key-file-pass", "sentinel-pass"];
+
+/// A replica that has just linked counts with its first acknowledgement: it sends one a second.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Below that many replicas a master refuses writes.
 pub const MIN_REPLICAS: &str = "min-replicas-to-write";
@@ -104,7 +108,14 @@ impl Server {
     /// `min-replicas-to-write` had.
     async fn has_replicas(&self, wanted: &str) -> Result<bool> {
         let wanted: usize = wanted.parse().unwrap_or_default();
-        let online = self.replication().await?.replicas.iter().filter(|replica| replica.state == "online").count();
-        Ok(online >= wanted)
+        let deadline = Deadline::after(ACKNOWLEDGED_WITHIN);
+        loop {
+            let replicas = self.replication().await?.replicas;
+            let enough = replicas.iter().filter(|replica| replica.state == "online").count() >= wanted;
+            if enough || deadline.passed() || self.run.dry {
+                return Ok(enough);
+            }
+            self.run.sleep(Duration::from_millis(20)).await?;
+        }
     }
 }

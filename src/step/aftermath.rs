@@ -4,7 +4,7 @@
 use super::{
     hand_over::Options,
     login::Login,
-    replicas::bring_along,
+    replicas::{bring_along, others},
     warm::{link, watch},
 };
 use crate::{
@@ -98,6 +98,8 @@ pub(super) async fn settle(pair: &Pair, target: &Seen, to: Side, options: &Optio
     let unsettled = !pair.journal.is_settled()?;
     let warm = match demoted {
         Some(demoted) if unsettled => {
+            let others = others(pair, demoted, promoted).await?;
+            bring_along(pair, &others, promoted, record.public).await?;
             let seen = demoted.replication().await?;
             seen.link_up || keep_warm(pair, demoted, promoted, options.login.as_ref()).await?
         }

@@ -73,7 +73,7 @@ impl Default for Options {
             preflight: preflight::Options::default(),
             pause_budget: Duration::from_secs(1),
             patience: Duration::from_secs(30),
-            attempts: 10,
+            attempts: 16,
             max_latency: Duration::from_millis(25),
             max_lag_bytes: 64 << 10,
             backlog_bytes: 256 << 20,

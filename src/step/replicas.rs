@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{route, warm::full_syncs};
+use super::{Route, route, warm::full_syncs};
 use crate::{
     decide::compat::{Verdict, verdict},
     endpoint::Endpoint,
     error::Result,
     journal::Ports,
-    pair::{Pair, see},
+    pair::Pair,
     run::Deadline,
     server::{Command, Server, info::Replication},
 };
@@ -45,42 +45,51 @@ pub(super) async fn others(pair: &Pair, demoted: &Server, promoted: &Server) -> 
     Ok(others)
 }
 
-/// Points them to `promoted`, where they do not find it at the old address by themselves, and waits until they follow.
+/// Points them to `promoted`, where they do not find it at the old address by themselves, and waits until they follow. One
+/// that does not is a warning: the new master serves all the same.
 pub(super) async fn bring_along(pair: &Pair, others: &[Server], promoted: &Server, public: Ports) -> Result<()> {
     if others.is_empty() {
         return Ok(());
     }
     let before = full_syncs(promoted).await?;
     let route = route(promoted, public)?;
-    for replica in others {
-        let told = replica.replication().await?.master;
-        // After a takeover the address is the same: to say it again would only cut a link that is being made.
-        if told.is_none_or(|(_, port)| port != route.port) {
-            replica.change(&Command::replicaof(&route.host, route.port)).await?;
-        }
-    }
     let deadline = Deadline::after(WITHIN);
     for replica in others {
-        loop {
-            let (seen, master) = tokio::join!(replica.replication(), see(promoted));
-            let (seen, master) = (seen?, master?);
-            if follows(&seen, &master.replication) {
-                break;
-            }
-            if deadline.passed() {
-                pair.run.warn(format!(
-                    "the replica at {} does not follow the new master yet: look at its log",
-                    replica.endpoint
-                ));
-                break;
-            }
-            pair.run.sleep(Duration::from_millis(10)).await?;
+        let followed = async {
+            point(replica, &route).await?;
+            wait_followed(pair, replica, promoted, deadline).await
+        };
+        match followed.await {
+            Ok(true) => {}
+            Ok(false) => pair.run.warn(format!("{replica}: does not follow the new master yet: look at its log")),
+            Err(error) => pair.run.warn(format!("{error}: see that it follows the new master before retire")),
         }
     }
     if full_syncs(promoted).await? > before {
         pair.run.warn("a replica of the old one could not follow without a full resync");
     }
     Ok(())
+}
+
+/// After a takeover the address is the same: to say it again would only cut a link that is being made.
+async fn point(replica: &Server, route: &Route) -> Result<()> {
+    match replica.replication().await?.master {
+        Some((_, port)) if port == route.port => Ok(()),
+        _ => replica.change(&Command::replicaof(&route.host, route.port)).await,
+    }
+}
+
+async fn wait_followed(pair: &Pair, replica: &Server, promoted: &Server, deadline: Deadline) -> Result<bool> {
+    loop {
+        let (seen, master) = tokio::join!(replica.replication(), promoted.replication());
+        if follows(&seen?, &master?) {
+            return Ok(true);
+        }
+        if deadline.passed() {
+            return Ok(false);
+        }
+        pair.run.sleep(Duration::from_millis(10)).await?;
+    }
 }
 
 fn follows(replica: &Replication, master: &Replication) -> bool {

@@ -133,7 +133,8 @@ def test_switchover(pair: Pair) -> None:
         "promote",
         "confirm",
     ]
-    assert sum(phase.microseconds for phase in done.phases) / 1000 == pytest.approx(
+    # In the first one nobody waits.
+    assert sum(phase.microseconds for phase in done.phases[1:]) / 1000 == pytest.approx(
         done.protocol_ms + done.drain_ms
     )
     assert 0 < done.write_gap_ms <= done.protocol_ms + done.drain_ms < 1000
