@@ -189,12 +189,13 @@ impl Pair {
         Ok(Look { source, target, stage })
     }
 
-    /// Whether the one that the last handover promoted, if that one serves, has come to the ports where clients arrive.
+    /// Whether the one that serves listens where clients arrive: after a handover the promoted one at the public ports,
+    /// after one that was taken back the other one at those it had.
     pub fn has_arrived(&self, look: &Look) -> bool {
-        let Some(record) = &self.handover else { return true };
-        let promoted = record.demoted().other();
-        let seen = if promoted == Side::Target { Some(&look.target) } else { look.source.as_ref() };
-        look.stage.serves() != Some(promoted) || seen.is_none_or(|seen| is_at_public(record, seen))
+        let (Some(record), Some(serves)) = (&self.handover, look.stage.serves()) else { return true };
+        let seen = if serves == Side::Target { Some(&look.target) } else { look.source.as_ref() };
+        let home = if serves == record.demoted() { record.public_of_demoted() } else { record.public };
+        !record.is_takeover() || seen.is_none_or(|seen| seen.ports == home)
     }
 
     fn handed_over_to(&self, target: &Server) -> bool {

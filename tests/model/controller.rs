@@ -258,7 +258,7 @@ pub fn decide(servers: &Servers, journal: &Journal, to: Side, guard: bool, setup
     if let Some(record) = record {
         let demoted = servers.of(record.demoted());
         let orphan = !servers.of(record.promoted()).alive && !journal.settled;
-        let lost = setup.mends.places && record.missed(record.demoted(), servers).is_some();
+        let lost = setup.rules.places && record.missed(record.demoted(), servers).is_some();
         if orphan && demoted.alive && (demoted.follows.is_some() || lost) {
             return bring_back(servers, record, to, setup);
         }
@@ -291,7 +291,7 @@ fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side, gua
     let [source, target] = &servers.two;
     let arrived = record.is_none_or(|record| record.back || !record.is_takeover() || target.port == record.public);
     if guard && stage.serves() == Some(to.other()) {
-        let lost = setup.mends.places && record.is_some_and(|r| r.missed(to.other(), servers).is_some());
+        let lost = setup.rules.places && record.is_some_and(|r| r.missed(to.other(), servers).is_some());
         return if lost { Verdict::Refuse } else { Verdict::CallOff };
     }
     if stage == Stage::Switched && to == Side::Source && arrived && !source.linked && !guard {
@@ -304,10 +304,10 @@ fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side, gua
     match course(to, &standing) {
         Course::Refuse(Refusal::NotReplicating | Refusal::SourceRetired | Refusal::NotArrived) => Verdict::Refuse,
         Course::Refuse(Refusal::NoRecord | Refusal::HistoryLost) => Verdict::Refuse,
-        Course::Cut if setup.mends.places && record.is_some_and(|r| r.missed(to.other(), servers).is_some()) => {
+        Course::Cut if setup.rules.places && record.is_some_and(|r| r.missed(to.other(), servers).is_some()) => {
             Verdict::Refuse
         }
-        Course::TakeBack | Course::GoOn if setup.mends.asks_promoted && record.is_some_and(|r| r.served(servers)) => {
+        Course::TakeBack | Course::GoOn if setup.rules.asks_promoted && record.is_some_and(|r| r.served(servers)) => {
             // It can be undone no more.
             if Some(to) == record.map(Record::promoted) { Verdict::Alone } else { Verdict::Refuse }
         }
@@ -333,7 +333,7 @@ fn bring_back(servers: &Servers, record: &Record, to: Side, setup: &Setup) -> Ve
     let demoted = servers.of(record.demoted());
     let served = setup.reads_log && servers.of(record.promoted()).promoted;
     let replica = demoted.follows.is_some();
-    let lost = setup.mends.places && !replica && record.missed(to, servers).is_some();
+    let lost = setup.rules.places && !replica && record.missed(to, servers).is_some();
     let ours = record.demoted() == to && demoted.alive && (replica || lost);
     let history = if replica { demoted.replid } else { demoted.replid2 };
     if ours && history == record.replid && !served { Verdict::BringBack } else { Verdict::Refuse }
@@ -345,7 +345,7 @@ pub fn planned(servers: &Servers, journal: &Journal, to: Side, setup: &Setup) ->
     let [source, target] = servers.two.map(|server| server.port);
     let free = || Port::ALL.into_iter().find(|port| servers.free(*port));
     let (public, aside, from) = match (to, journal.standing.last()) {
-        (Side::Source, Some(before)) if before.back && before.is_takeover() && setup.mends.back_again => {
+        (Side::Source, Some(before)) if before.back && before.is_takeover() && setup.rules.back_again => {
             (target, before.aside, source)
         }
         (Side::Source, Some(before)) if before.is_takeover() => (target, before.from, source),

@@ -111,15 +111,15 @@ impl<D: Decides> World<D> {
             Verdict::Do(Course::Settle) => {
                 let mut commands = Vec::new();
                 if let Some(record) = record {
-                    let leaves = record.left(&self.servers).filter(|_| setup.mends.places && to == record.promoted());
+                    let leaves = record.left(&self.servers).filter(|_| setup.rules.places && to == record.promoted());
                     commands.extend(leaves.map(|port| (to.other(), Exec { port: Some(port), ..Exec::default() })));
-                    let either = to == Side::Target || setup.mends.places;
+                    let either = to == Side::Target || setup.rules.places;
                     let arrives = record.missed(to, &self.servers).filter(|_| either);
                     commands.extend(arrives.map(|port| (to, Exec { port: Some(port), ..Exec::default() })));
                 }
                 self.script(setup, n, commands, Then::Settle);
             }
-            Verdict::Do(Course::Cut) if setup.mends.settles_first && record.is_some() && !self.saved() => {
+            Verdict::Do(Course::Cut) if setup.rules.settles_first && record.is_some() && !self.saved() => {
                 self.save([Side::Source, Side::Target]);
                 self.look(setup, n);
             }
@@ -133,7 +133,7 @@ impl<D: Decides> World<D> {
                 }
             },
             Verdict::Do(Course::GoOn) => {
-                let leaves = record.and_then(|record| record.left(&self.servers)).filter(|_| setup.mends.places);
+                let leaves = record.and_then(|record| record.left(&self.servers)).filter(|_| setup.rules.places);
                 let leaves = leaves.map(|port| (to.other(), Exec { port: Some(port), ..Exec::default() }));
                 self.script(setup, n, leaves.into_iter().collect(), Then::GoOn);
             }
@@ -177,7 +177,7 @@ impl<D: Decides> World<D> {
 
     /// Sends over a new connection, or stops: without any lock left somebody else may be at work, or have been.
     fn send_again(&mut self, setup: &Setup, n: usize, to: Side, op: Op) {
-        if setup.locks && setup.mends.stops_unlocked && !self.controllers[n].locked[to.other() as usize] {
+        if setup.locks && setup.rules.stops_unlocked && !self.controllers[n].locked[to.other() as usize] {
             return self.controllers[n].end(Outcome::Interrupted);
         }
         self.send(n, to, op, true);
@@ -195,8 +195,8 @@ impl<D: Decides> World<D> {
         let record = controller.record.expect("a drive has its record");
         let (demoted, promoted) = (record.demoted(), record.promoted());
         let ended = machine.ended_at().map(|offset| offset as u32);
-        let back = matches!(machine.next(), Next::Undo | Next::Stop(_)) && setup.mends.unmarks;
-        let known = !record.fenced || !setup.mends.notes_done || *machine.next() == Next::Promote;
+        let back = matches!(machine.next(), Next::Undo | Next::Stop(_)) && setup.rules.unmarks;
+        let known = !record.fenced || !setup.rules.notes_done || *machine.next() == Next::Promote;
         if let (Some(offset), false, true) = (ended, back, known) {
             self.journal.ended.get_or_insert(offset);
         }
@@ -225,7 +225,7 @@ impl<D: Decides> World<D> {
             Next::AskTarget => (promoted, Op::Exec(Exec::default()), true),
             Next::Promote => (promoted, Op::Exec(record.promotion()), lost(promoted)),
             Next::Undo => {
-                if setup.mends.unmarks {
+                if setup.rules.unmarks {
                     self.journal.ended = None;
                 }
                 (demoted, Op::Exec(record.undoing()), lost(demoted))
@@ -283,7 +283,7 @@ impl<D: Decides> World<D> {
                 return self.send_again(setup, n, waits.to, waits.op);
             }
             // The first one may have been executed: that the second one was refused does not tell.
-            Next::Promote if got == Got::Refused && waits.over_new && setup.mends.refused_is_lost => got = Got::Lost,
+            Next::Promote if got == Got::Refused && waits.over_new && setup.rules.refused_is_lost => got = Got::Lost,
             Next::Demote => {
                 if let (Some(parts), Got::Reply(reply)) = (machine.parts(), got) {
                     let so_far = said.get_or_insert(reply);

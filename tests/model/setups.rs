@@ -5,7 +5,7 @@ use redis_baton::server::Side;
 use crate::{
     decides::{How, Part},
     servers::Manner,
-    world::{Faults, Mends, Setup},
+    world::{Faults, Rules, Setup},
 };
 
 const NONE: Faults =
@@ -15,7 +15,7 @@ const TAKEOVER: Manner = Manner { takeover: true, old_source: false };
 const STAY: Manner = Manner { takeover: false, old_source: false };
 const OLD: Manner = Manner { takeover: true, old_source: true };
 
-const MENDED: Mends = Mends {
+const KEPT: Rules = Rules {
     places: true,
     back_again: true,
     asks_promoted: true,
@@ -37,7 +37,7 @@ const PLAIN: Setup = Setup {
     guards: false,
     parallel: false,
     locks: true,
-    mends: MENDED,
+    rules: KEPT,
     reads_log: true,
     comes_back_empty: false,
     faults: NONE,
@@ -111,7 +111,7 @@ pub fn broken() -> Vec<Setup> {
             name: "one command each",
             how: How::Parts([Follow, Cut, Move, Look]),
             faults: Faults { crashes: 1, ..lost },
-            mends: Mends { places: false, ..MENDED },
+            rules: Rules { places: false, ..KEPT },
             ..PLAIN
         },
         Setup { name: "the offset of the pause", how: How::EarlyOffset, ..PLAIN },
@@ -127,22 +127,21 @@ pub fn broken() -> Vec<Setup> {
     ]
 }
 
-/// What was found in the code around the machine when this was written, and is not mended there yet: it must be found
-/// for as long as the mend is switched off here.
-pub fn open() -> Vec<Setup> {
+/// The rules of the code around the machine, each one left out: it must be found what it is good for.
+pub fn rules() -> Vec<Setup> {
     let strangers = Faults { in_all: 2, strangers: 1, crashes: 1, ..NONE };
     vec![
         Setup {
             name: "aside taken, and the controller dies",
             faults: strangers,
-            mends: Mends { places: false, ..MENDED },
+            rules: Rules { places: false, ..KEPT },
             writes: 1,
             ..PLAIN
         },
         Setup {
             name: "public taken as the source is to serve",
             faults: strangers,
-            mends: Mends { places: false, ..MENDED },
+            rules: Rules { places: false, ..KEPT },
             first: Side::Source,
             writes: 1,
             ..PLAIN
@@ -150,7 +149,7 @@ pub fn open() -> Vec<Setup> {
         Setup {
             name: "rollback begun twice",
             faults: Faults { in_all: 1, crashes: 1, ..NONE },
-            mends: Mends { back_again: false, ..MENDED },
+            rules: Rules { back_again: false, ..KEPT },
             first: Side::Source,
             writes: 1,
             ..PLAIN
@@ -158,7 +157,7 @@ pub fn open() -> Vec<Setup> {
         Setup {
             name: "taken back from one that had served",
             faults: Faults { in_all: 2, crashes: 1, deaths: [1, 0], restarts: [1, 0], ..NONE },
-            mends: Mends { asks_promoted: false, ..MENDED },
+            rules: Rules { asks_promoted: false, ..KEPT },
             first: Side::Source,
             writes: 2,
             ..PLAIN
@@ -166,14 +165,14 @@ pub fn open() -> Vec<Setup> {
         Setup {
             name: "rollback before all was settled",
             faults: Faults { in_all: 2, crashes: 1, deaths: [1, 0], restarts: [1, 0], ..NONE },
-            mends: Mends { settles_first: false, ..MENDED },
+            rules: Rules { settles_first: false, ..KEPT },
             writes: 2,
             ..PLAIN
         },
         Setup {
             name: "promoted, then refused",
             faults: Faults { in_all: 2, lost: 1, refused: 1, ..NONE },
-            mends: Mends { refused_is_lost: false, ..MENDED },
+            rules: Rules { refused_is_lost: false, ..KEPT },
             manner: STAY,
             writes: 1,
             ..PLAIN
@@ -181,7 +180,7 @@ pub fn open() -> Vec<Setup> {
         Setup {
             name: "two controllers, both connections lost",
             faults: Faults { in_all: 2, lost: 2, ..NONE },
-            mends: Mends { stops_unlocked: false, ..MENDED },
+            rules: Rules { stops_unlocked: false, ..KEPT },
             parallel: true,
             manner: STAY,
             writes: 2,
@@ -190,14 +189,14 @@ pub fn open() -> Vec<Setup> {
         Setup {
             name: "noted, undone, gone",
             faults: Faults { in_all: 2, refused: 1, deaths: [1, 0], ..NONE },
-            mends: Mends { unmarks: false, ..MENDED },
+            rules: Rules { unmarks: false, ..KEPT },
             writes: 2,
             ..PLAIN
         },
         Setup {
             name: "fenced, never shut down, gone",
             faults: Faults { in_all: 2, crashes: 1, deaths: [1, 0], ..NONE },
-            mends: Mends { notes_done: false, ..MENDED },
+            rules: Rules { notes_done: false, ..KEPT },
             manner: OLD,
             writes: 2,
             ..PLAIN
@@ -205,7 +204,7 @@ pub fn open() -> Vec<Setup> {
         Setup {
             name: "shutdown lost, gone later",
             faults: Faults { in_all: 2, lost: 1, deaths: [1, 0], ..NONE },
-            mends: Mends { notes_done: false, ..MENDED },
+            rules: Rules { notes_done: false, ..KEPT },
             manner: OLD,
             calls: 1,
             writes: 2,
@@ -214,7 +213,7 @@ pub fn open() -> Vec<Setup> {
         Setup {
             name: "the lock is not taken anew",
             faults: Faults { in_all: 2, lost: 2, ..NONE },
-            mends: Mends { locks_anew: false, stops_unlocked: false, ..MENDED },
+            rules: Rules { locks_anew: false, stops_unlocked: false, ..KEPT },
             parallel: true,
             manner: STAY,
             writes: 1,

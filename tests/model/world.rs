@@ -28,9 +28,9 @@ pub struct Faults {
     pub restarts: [u8; 2],
 }
 
-/// What the code around the machine must do beyond what it did when this was written: see `setups::open`.
+/// The rules of the code around the machine: see `setups::rules`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mends {
+pub struct Rules {
     /// A rerun puts both where the record says: a demoted server that could not leave the public port leaves it before
     /// the other one is promoted or settled there; a master that is not where clients arrive is brought there, on
     /// either side, and not handed over from before.
@@ -70,7 +70,7 @@ pub struct Setup {
     /// A call may start while another one is at work.
     pub parallel: bool,
     pub locks: bool,
-    pub mends: Mends,
+    pub rules: Rules,
     /// The operator looks whether the one that died was promoted before he makes the other one serve.
     pub reads_log: bool,
     /// The target comes back without its data.
@@ -260,7 +260,7 @@ impl<D: Decides> World<D> {
                 if let (None, Op::ShutDown(_)) = (reply, waits.op) {
                     // Told by looking whether anything listens there, for longer than the pause.
                     let (c, server) = (&self.controllers[n], self.servers.of(waits.to));
-                    let late = c.clock >= c.paused + PAUSE && setup.mends.notes_done;
+                    let late = c.clock >= c.paused + PAUSE && setup.rules.notes_done;
                     let refused = Reply { master: true, offset: 0, refused: true };
                     match server.alive {
                         true if server.pause > 0 && server.life == c.lives[waits.to as usize] => return false,
@@ -368,7 +368,7 @@ impl<D: Decides> World<D> {
         if waits.reply.is_none() && waits.op.changes() && !gone && !looks {
             let fence = setup.manner.old_source && waits.op == Op::Pause || matches!(waits.op, Op::ShutDown(_));
             let locks = match waits.over_new {
-                true => setup.locks && setup.mends.locks_anew,
+                true => setup.locks && setup.rules.locks_anew,
                 false => c.locked[waits.to as usize] && !fence,
             };
             self.late.push(Late { of: c.name, to: waits.to, op: waits.op, over_new: waits.over_new, locks });
@@ -381,7 +381,7 @@ impl<D: Decides> World<D> {
         if let Some(waits) = c.waits.filter(|waits| waits.over_new) {
             self.late.retain(|late| late.of != c.name || late.to != waits.to || late.over_new);
             c.up[waits.to as usize] = false;
-            c.locked[waits.to as usize] = setup.locks && setup.mends.locks_anew;
+            c.locked[waits.to as usize] = setup.locks && setup.rules.locks_anew;
         }
     }
 
