@@ -289,12 +289,14 @@ impl Pair {
             .remedy("make it a master again with REPLICAOF NO ONE, or give another target")
     }
 
-    /// The server that the last handover has demoted, if it still is a replica.
+    /// The server that the last handover has demoted, if it still is a replica, or was made master again and is not back
+    /// at its port yet.
     pub async fn demoted(&self) -> Result<Option<(&Server, &Handover)>> {
         let Some(record) = &self.handover else { return Ok(None) };
         let Ok(server) = self.side(record.demoted()) else { return Ok(None) };
-        let replica = server.replication().await?.role == Role::Replica;
-        Ok(replica.then_some((server, record)))
+        let seen = see(server).await?;
+        let away = record.is_takeover() && seen.ports != record.public_of_demoted();
+        Ok((seen.replication.role == Role::Replica || away).then_some((server, record)))
     }
 
     /// What is wrong where a server was demoted and nothing listens where the one to be promoted was.

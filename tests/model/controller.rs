@@ -289,7 +289,11 @@ pub fn decide(servers: &Servers, journal: &Journal, to: Side, guard: bool, setup
 
 fn judge(servers: &Servers, record: Option<&Record>, stage: Stage, to: Side, guard: bool, setup: &Setup) -> Verdict {
     let [source, target] = &servers.two;
-    let arrived = record.is_none_or(|record| record.back || !record.is_takeover() || target.port == record.public);
+    let arrived = match (record, stage.serves()) {
+        (Some(record), Some(serves)) if setup.rules.places => record.missed(serves, servers).is_none(),
+        (Some(record), _) => record.back || !record.is_takeover() || target.port == record.public,
+        (None, _) => true,
+    };
     if guard && stage.serves() == Some(to.other()) {
         let lost = setup.rules.places && record.is_some_and(|r| r.missed(to.other(), servers).is_some());
         return if lost { Verdict::Refuse } else { Verdict::CallOff };
