@@ -60,6 +60,10 @@ test: lint test-rust setup ## everything: the checks, the Rust tests, then Pytho
 test-rust: ## the core by itself
 	cargo test --workspace --locked
 
+.PHONY: model
+model: ## the model checker with larger bounds: minutes
+	MODEL=deep cargo test --locked --test model -- --nocapture
+
 .PHONY: test-python
 test-python: setup ## all on real servers but Ansible
 	$(BIN)/pytest --ignore tests/ansible $(PYTEST_ARGS)

@@ -17,7 +17,7 @@ use redis::Value;
 
 use crate::{
     decide::handover::{Outcome, Position},
-    journal::Ports,
+    journal::{Ports, unix_time},
     server::{
         Command, Server, Wire, elements,
         info::{Info, Replication, keyspace},
@@ -31,9 +31,6 @@ const KEY: &str = "redis-baton:deadline";
 /// How long one command may take.
 const REPLY: Duration = Duration::from_secs(1);
 
-/// How long a server may take to close its port after it has taken the shutdown: it writes the rest of its AOF first.
-const ENDS_WITHIN: Duration = Duration::from_secs(10);
-
 /// Between two looks at the port.
 const LOOK: Duration = Duration::from_micros(200);
 
@@ -42,12 +39,14 @@ pub struct Fence<'a> {
     source: &'a Server,
     public: Ports,
     wire: Mutex<Option<Wire>>,
+    /// When the pause began, at the earliest, and how long it is.
+    paused: Mutex<Option<(Instant, Duration)>>,
 }
 
 impl<'a> Fence<'a> {
     /// A source that is to be shut down. It listens there.
     pub fn new(source: &'a Server, public: Ports) -> Self {
-        Fence { source, public, wire: Mutex::new(None) }
+        Fence { source, public, wire: Mutex::new(None), paused: Mutex::new(None) }
     }
 
     /// What is sent to pause.
@@ -68,6 +67,7 @@ impl<'a> Fence<'a> {
         let mut commands = vec![Command::new(["MULTI"])];
         commands.extend(Fence::pause_commands(budget));
         commands.push(Command::new(["EXEC"]));
+        *self.paused() = Some((Instant::now(), budget));
         let asked = Wire::open(&self.source.endpoint, REPLY).and_then(|mut wire| Ok((wire.ask(&commands)?, wire)));
         let Ok((replies, wire)) = asked else { return Outcome::Lost };
         let refused =
@@ -127,15 +127,29 @@ impl<'a> Fence<'a> {
                 None => Outcome::Lost,
             };
         }
-        let began = Instant::now();
-        while began.elapsed() < ENDS_WITHIN {
+        // Gone within the pause it has taken nothing since. Later it may have served on, and then died.
+        while self.left() > Duration::ZERO {
             if self.is_gone() {
                 return Outcome::Done(());
             }
             thread::sleep(LOOK);
         }
-        // Whatever becomes of it: by now it refuses by itself what it has not carried out.
-        Outcome::Refused("to shut down: it still listens".into())
+        if self.is_gone() { Outcome::Lost } else { Outcome::Refused("to shut down in time: it still listens".into()) }
+    }
+
+    /// Until when the pause lasts, in seconds since 1970.
+    pub fn until(&self) -> f64 {
+        unix_time() + self.left().as_secs_f64()
+    }
+
+    /// How much of the pause is left.
+    fn left(&self) -> Duration {
+        let paused = *self.paused();
+        paused.map_or(Duration::ZERO, |(began, budget)| budget.saturating_sub(began.elapsed()))
+    }
+
+    fn paused(&self) -> std::sync::MutexGuard<'_, Option<(Instant, Duration)>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_gone(&self) -> bool {

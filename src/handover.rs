@@ -90,7 +90,7 @@ impl Cut<'_> {
                 _ => self.carry_out(&next, &fence).await,
             };
             machine.saw(seen, began, start.elapsed());
-            notary.follow(&machine);
+            notary.follow(&machine, self.handover.fenced.then_some(fence.until()));
             if matches!(machine.next(), Next::Stop(_)) || phase_name(machine.next()) != name {
                 let microseconds = phase_began.elapsed().as_micros() as u64;
                 phases.push(Phase { name: name.to_owned(), microseconds });
@@ -161,10 +161,12 @@ impl Cut<'_> {
         if !matches!(tokio::time::timeout(REPLY, found.lock(false)).await, Ok(Ok(_))) {
             return Outcome::Lost;
         }
-        match self.ask(other).await {
+        let done = match self.ask(other).await {
             Outcome::Done(Changed { master: false, .. }) => transaction(&found, commands).await,
             _ => Outcome::Lost,
-        }
+        };
+        // That this one was refused does not tell what became of the first.
+        if let Outcome::Refused(_) = done { Outcome::Lost } else { done }
     }
 
     /// Looks at a server over a new connection.
@@ -341,10 +343,10 @@ impl Notary {
         }
     }
 
-    fn follow(&mut self, machine: &Machine) {
+    fn follow(&mut self, machine: &Machine, until: Option<f64>) {
         if let (Some(offset), false) = (machine.ended_at(), self.ended) {
             self.ended = true;
-            self.note(Record::Ended { offset });
+            self.note(Record::Ended { offset, until });
         }
         if *machine.next() == Next::Stop(End::Switched) {
             self.note(Record::Promoted);

@@ -49,6 +49,10 @@ pub enum Record {
     Ended {
         /// Bytes of the replication stream.
         offset: u64,
+        /// Seconds since 1970 up to when that is sure; none where it is for good. A server that is about to be shut down
+        /// serves on if that does not reach it within its pause.
+        #[serde(default)]
+        until: Option<f64>,
     },
     /// It did not end there after all.
     ServesOn,
@@ -168,7 +172,7 @@ impl Journal {
             #[serde(flatten)]
             record: &'a Record,
         }
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let at = unix_time();
         let write = || -> anyhow::Result<()> {
             if let Some(dir) = self.path.parent() {
                 fs::create_dir_all(dir).context("its folder can't be made")?;
@@ -245,11 +249,12 @@ impl Journal {
 
     /// The offset at which the server that the last handover was to demote has ended, if it is known.
     pub fn ended_at(&self) -> Result<Option<u64>> {
+        let now = unix_time();
         let mut at = None;
         for record in self.records()? {
             match record {
                 Record::Handover(_) | Record::Undone | Record::ServesOn => at = None,
-                Record::Ended { offset } => at = Some(offset),
+                Record::Ended { offset, until } => at = Some(offset).filter(|_| until.is_none_or(|until| now < until)),
                 _ => {}
             }
         }
@@ -296,6 +301,11 @@ impl Journal {
     fn failed(&self, found: String) -> Error {
         Error::new(Code::JournalFailed, format!("the journal {} {found}", self.path.display()))
     }
+}
+
+/// Seconds since 1970.
+pub fn unix_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 fn default_dir() -> Option<PathBuf> {

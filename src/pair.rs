@@ -192,12 +192,13 @@ impl Pair {
         Ok(Look { source, target, stage })
     }
 
-    /// Whether the one that the last handover promoted, if that one serves, has come to the ports where clients arrive.
+    /// Whether the one that serves listens where clients arrive: after a handover the promoted one at the public ports,
+    /// after one that was taken back the other one at those it had.
     pub fn has_arrived(&self, look: &Look) -> bool {
-        let Some(record) = &self.handover else { return true };
-        let promoted = record.demoted().other();
-        let seen = if promoted == Side::Target { Some(&look.target) } else { look.source.as_ref() };
-        look.stage.serves() != Some(promoted) || seen.is_none_or(|seen| is_at_public(record, seen))
+        let (Some(record), Some(serves)) = (&self.handover, look.stage.serves()) else { return true };
+        let seen = if serves == Side::Target { Some(&look.target) } else { look.source.as_ref() };
+        let home = if serves == record.demoted() { record.public_of_demoted() } else { record.public };
+        !record.is_takeover() || seen.is_none_or(|seen| seen.ports == home)
     }
 
     fn handed_over_to(&self, target: &Server) -> bool {
@@ -291,12 +292,14 @@ impl Pair {
             .remedy("make it a master again with REPLICAOF NO ONE, or give another target")
     }
 
-    /// The server that the last handover has demoted, if it still is a replica.
+    /// The server that the last handover has demoted, if it still is a replica, or was made master again and is not back
+    /// at its port yet.
     pub async fn demoted(&self) -> Result<Option<(&Server, &Handover)>> {
         let Some(record) = &self.handover else { return Ok(None) };
         let Ok(server) = self.side(record.demoted()) else { return Ok(None) };
-        let replica = server.replication().await?.role == Role::Replica;
-        Ok(replica.then_some((server, record)))
+        let seen = see(server).await?;
+        let away = record.is_takeover() && seen.ports != record.public_of_demoted();
+        Ok((seen.replication.role == Role::Replica || away).then_some((server, record)))
     }
 
     /// What is wrong where a server was demoted and nothing listens where the one to be promoted was.

@@ -25,7 +25,7 @@ pub enum Refusal {
     NotReplicating,
     /// The source is gone, so there is no way back.
     SourceRetired,
-    /// The target is the master, but not yet where clients arrive: going back from there would leave two masters.
+    /// The one that serves is not yet where clients arrive: to hand over from there would lose their address.
     NotArrived,
     /// Both are replicas, and nothing here tells of a handover between them.
     NoRecord,
@@ -40,7 +40,7 @@ pub struct Standing {
     pub stage: Stage,
     /// The side that the last handover in the journal demotes, if there is one that was not taken back.
     pub demotes: Option<Side>,
-    /// Whether the target listens where clients arrive.
+    /// Whether the one that serves listens where clients arrive.
     pub arrived: bool,
     /// Whether the two share a replication history.
     pub continues: bool,
@@ -52,7 +52,7 @@ pub fn course(to: Side, standing: &Standing) -> Course {
     match (stage, to) {
         (Stage::Apart, Side::Target) => Course::Refuse(Refusal::NotReplicating),
         (Stage::Retired, Side::Source) => Course::Refuse(Refusal::SourceRetired),
-        (Stage::Switched, Side::Source) if !arrived => Course::Refuse(Refusal::NotArrived),
+        (stage, to) if !arrived && stage.serves() == Some(to.other()) => Course::Refuse(Refusal::NotArrived),
         (Stage::HalfDone, _) => match demotes {
             None => Course::Refuse(Refusal::NoRecord),
             Some(demoted) if demoted == to => Course::TakeBack,
@@ -109,5 +109,8 @@ mod tests {
         let early = Standing { arrived: false, ..standing(Stage::Switched, Some(Side::Source)) };
         assert_eq!(course(Side::Source, &early), Course::Refuse(Refusal::NotArrived));
         assert_eq!(course(Side::Target, &early), Course::Settle);
+        let undone = Standing { arrived: false, ..standing(Stage::Following, Some(Side::Source)) };
+        assert_eq!(course(Side::Target, &undone), Course::Refuse(Refusal::NotArrived));
+        assert_eq!(course(Side::Source, &undone), Course::Settle);
     }
 }

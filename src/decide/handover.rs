@@ -216,7 +216,8 @@ impl Machine {
         let next = match (&self.next, seen) {
             (Next::Pause, Seen::Position(outcome)) => self.paused(outcome, began),
             (Next::Poll, Seen::Position(outcome)) => self.polled(outcome, now),
-            (Next::Release, Seen::Released(false)) if self.source.offset > 0 => {
+            // A source that did not answer before has answered since, over another connection: it lives.
+            (Next::Release, Seen::Released(false)) if self.source.offset > 0 && self.why != Why::SourceSilent => {
                 Next::Stop(End::SourceGone { missing: self.behind() })
             }
             (Next::Release, _) => Next::Stop(End::Unchanged(self.why.clone())),
@@ -432,6 +433,15 @@ mod tests {
         let mut machine = Machine::new(LIMITS, Way::Reversible);
         assert_eq!(play(&mut machine, [at(10), at(7), Seen::Position(Outcome::Lost)]), Next::Release);
         assert_eq!(play(&mut machine, [Seen::Released(false)]), Next::Stop(End::SourceGone { missing: 3 }));
+    }
+
+    #[test]
+    fn a_source_whose_first_connection_is_lost_is_not_gone() {
+        let mut machine = Machine::new(LIMITS, Way::Reversible);
+        assert_eq!(play(&mut machine, [at(10), at(10), Seen::Role(Outcome::Lost)]), Next::AskSource);
+        assert_eq!(play(&mut machine, [role(true, 10)]), Next::Release);
+        let unchanged = Next::Stop(End::Unchanged(Why::SourceSilent));
+        assert_eq!(play(&mut machine, [Seen::Released(false)]), unchanged);
     }
 
     #[test]

@@ -110,9 +110,7 @@ pub(super) async fn rewrite(server: &Server) -> Result<()> {
 /// Already handed over: does what a crash right after it has left undone. Nothing, if all was done.
 pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options) -> Result<bool> {
     let promoted = pair.side(to)?;
-    if let (false, Some(record)) = (pair.has_arrived(look), &pair.handover) {
-        promoted.change_all(&redirect::arrive(record)).await?;
-    }
+    go_home(pair, look, promoted).await?;
     let demoted = pair.side(to.other()).ok();
     if let Some(demoted) = demoted {
         demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
@@ -140,6 +138,17 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
     restore(pair, promoted, demoted, record, options).await?;
     pair.journal.append(&Record::Settled)?;
     Ok(warm)
+}
+
+/// Lets the one that serves listen where clients arrive.
+async fn go_home(pair: &Pair, look: &Look, serves: &Server) -> Result<()> {
+    match &pair.handover {
+        Some(record) if !pair.has_arrived(look) && serves.side == record.demoted() => {
+            serves.change_all(&redirect::come_back(record)).await
+        }
+        Some(record) if !pair.has_arrived(look) => serves.change_all(&redirect::arrive(record)).await,
+        _ => Ok(()),
+    }
 }
 
 /// Lets the demoted one follow where it can do so without a full resync.
@@ -183,7 +192,8 @@ async fn restore_both(pair: &Pair, demoted: &Server, promoted: &Server) -> Resul
 }
 
 /// A controller has died before it demoted anything: writes need not wait any longer, and what it raised is restored.
-pub(super) async fn call_off(pair: &Pair, to: Side) -> Result<()> {
+pub(super) async fn call_off(pair: &Pair, look: &Look, to: Side) -> Result<()> {
+    go_home(pair, look, pair.side(to.other())?).await?;
     let (demoted, promoted) = (pair.side(to.other())?, pair.side(to)?);
     let begun = pair.handover.as_ref().filter(|handover| handover.demoted() == demoted.side);
     if begun.is_none_or(|handover| !handover.fenced) {

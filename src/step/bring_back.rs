@@ -22,7 +22,9 @@ pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error)
         _ => return Err(found),
     };
     let before = pair.facts().await;
-    if demoted.replication().await?.replid != record.replid || pair.journal.is_promoted()? {
+    let seen = demoted.replication().await?;
+    let history = if seen.role == Role::Master { &seen.replid2 } else { &seen.replid };
+    if *history != record.replid || pair.journal.is_promoted()? {
         return Err(Error::new(
             Code::NotWarm,
             "was handed over from, and its successor, which is gone, has served: what that took would be lost",

@@ -204,7 +204,7 @@ async fn rest(call: &Call, to: Side, options: &Options) -> Result<String> {
     let mut pair = call.begin_alone("guard").await?;
     let look = pair.look().await?;
     if look.stage.serves() == Some(to.other()) {
-        call_off(&pair, to).await?;
+        call_off(&pair, &look, to).await?;
         return Ok(format!("the handover was called off: the {} serves as before", to.other().as_str()));
     }
     hand_over(call, &mut pair, &look, to, options).await?;

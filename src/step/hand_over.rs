@@ -20,13 +20,14 @@ use crate::{
         findings::{self, Redirect},
         handover::{End, Limits, Machine, Way, Why},
         moment::{Wanted, drain_limit},
-        stage::share_history,
+        stage::{Stage, share_history},
     },
     error::{Code, Error, Result, State},
     facts::{finish, step_result},
     handover::{Attempt, Cut, Phase, unpause},
     journal::{Handover, Ports},
     pair::{Look, Pair, see},
+    redirect,
     run::Event,
     server::{Command, Server, Side, config::MIN_REPLICAS},
 };
@@ -117,7 +118,13 @@ pub(super) async fn hand_over(
     let before = pair.facts().await;
     let stage = look.stage;
     let done = match course(to, &standing(pair, look)) {
-        Course::Cut => cut(call, pair, to, options).await?,
+        Course::Cut => {
+            // What the handover before this one has left undone.
+            if pair.handover.is_some() && look.stage == Stage::Switched {
+                settle(pair, look, to.other(), options).await?;
+            }
+            cut(call, pair, to, options).await?
+        }
         // In a dry run of the whole procedure the steps before this one have not been done either.
         Course::Refuse(Refusal::NotReplicating) if call.run.dry => cut(call, pair, to, options).await?,
         Course::GoOn => resume(pair, true, options).await?,
@@ -170,8 +177,8 @@ fn refused(pair: &Pair, to: Side, refusal: Refusal) -> Result<Error> {
         Refusal::SourceRetired => Error::new(Code::NotWarm, "the source is gone, so there is no way back")
             .remedy("upgrade to an instance of the old version only if that can read the data"),
         Refusal::NotArrived => Error::new(Code::HalfDone, "is the master, but does not listen at the public port yet")
-            .at(pair.target()?)
-            .remedy("run switchover to finish, then go on")
+            .at(pair.side(to.other())?)
+            .remedy(format!("run {} to finish, then go on", if to == Side::Source { "switchover" } else { "rollback" }))
             .state(State::Interrupted),
         Refusal::NoRecord => Error::new(
             Code::HalfDone,
@@ -295,6 +302,12 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
         return Ok(done);
     }
     let Ok(demoted) = pair.side(handover.demoted()).cloned() else {
+        if !forward {
+            return Err(Error::new(Code::NotWarm, "is gone, so it can't serve again")
+                .at(handover.demoted().as_str())
+                .remedy("start it again with its data, or go on with the handover")
+                .state(State::Interrupted));
+        }
         // It has ended, and the promoted one has all it had: `Pair::look` has seen to that.
         promoted.change(&Command::replicaof_no_one()).await?;
         settle(pair, &pair.look().await?, promoted.side, options).await?;
@@ -305,14 +318,22 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
     let followed = (route.host.as_str(), route.port);
     let limits = limits(options, handover, 1);
     let cut = Cut { demoted: &demoted, promoted: &promoted, handover, followed, journal: &journal, limits };
-    let restarted = promoted.identity.run_id != handover.run_id(promoted.side);
-    if !forward && restarted && pair.journal.is_promoted()? {
-        return Err(Error::new(Code::NotWarm, "has served and was restarted: going back would lose what it took")
+    let (left, right) = (demoted.replication().await?, promoted.replication().await?);
+    let has_served = pair.journal.is_promoted()? || right.replid2 == handover.replid || right.offset > left.offset;
+    if !forward && has_served {
+        return Err(Error::new(Code::NotWarm, "has served, and was started again: going back would lose what it took")
             .at(&promoted)
             .remedy("if it has its data, send it REPLICAOF NO ONE and run the step that hands over to it; if not, send REPLICAOF NO ONE to the other one")
             .state(State::Interrupted));
     }
-    let left = demoted.replication().await?;
+    // Its port was taken when it was demoted: it is still in the way.
+    if forward && handover.is_takeover() && see(&demoted).await?.ports == handover.public_of_demoted() {
+        demoted.change_all(&redirect::leave(handover)).await.map_err(|error| {
+            Error { code: Code::AsidePortTaken, ..error }
+                .remedy("free that port, or take the handover back")
+                .state(State::Interrupted)
+        })?;
+    }
     let machine =
         if forward { Machine::resume(limits, way(handover), left.offset) } else { Machine::take_back(limits) };
     let others = others(pair, &demoted, &promoted).await?;

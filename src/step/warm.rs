@@ -1,6 +1,6 @@
 //! The old server kept warm: it follows the new one by partial resync alone, and never links by itself.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{
     login::{Login, find_login, fuse, set_login},
@@ -10,7 +10,7 @@ use crate::{
     decide::warmth::{Warmth, stream_errors, warmth},
     error::Result,
     handover::unpause,
-    journal::Record,
+    journal::{Record, unix_time},
     pair::{Pair, see},
     run::Deadline,
     server::{Server, Side, info::Replication},
@@ -72,9 +72,9 @@ async fn note(pair: &Pair, follower: &Server, linked: bool) -> Result<()> {
     let record = match linked {
         true => {
             let errors = follower.info("default").await.ok().as_ref().and_then(stream_errors);
-            Record::Warm { since: now(), errors }
+            Record::Warm { since: unix_time(), errors }
         }
-        false => Record::Lossy { since: now(), why: "it did not follow the new one after the handover".into() },
+        false => Record::Lossy { since: unix_time(), why: "it did not follow the new one after the handover".into() },
     };
     pair.journal.append(&record)
 }
@@ -104,7 +104,7 @@ pub(super) async fn watch(pair: &Pair, follower: &Server, master: &Server) -> Re
         Some(Record::Lossy { since, why }) => return Ok(Watched { warmth: Warmth::Lossy(why), since }),
         Some(Record::Warm { since, errors }) => (since, errors),
         // Handed over by an earlier version, or by other hands.
-        _ => (now(), None),
+        _ => (unix_time(), None),
     };
     let met = match (stream_errors(&info), errors) {
         // A restart has set the count to 0.
@@ -115,7 +115,7 @@ pub(super) async fn watch(pair: &Pair, follower: &Server, master: &Server) -> Re
     let since = match &found {
         Warmth::Warm => since,
         Warmth::Resumable | Warmth::Lossy(_) => {
-            now() - info.number("master_link_down_since_seconds").unwrap_or(0) as f64
+            unix_time() - info.number("master_link_down_since_seconds").unwrap_or(0) as f64
         }
     };
     if let Warmth::Lossy(why) = &found
@@ -124,8 +124,4 @@ pub(super) async fn watch(pair: &Pair, follower: &Server, master: &Server) -> Re
         pair.journal.append(&Record::Lossy { since, why: why.clone() })?;
     }
     Ok(Watched { warmth: found, since })
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
