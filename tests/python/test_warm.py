@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.python.conftest import PairFactory
 
 PAIRS = [("redis-7.0", "redis-8.0"), ("valkey-8.1", "valkey-9.1")]
+PAIR_IDS = ["redis", "valkey"]
 REDIRECTS: tuple[Literal["takeover", "none"], ...] = ("takeover", "none")
 MEBIBYTE = 1 << 20
 
@@ -50,8 +51,9 @@ def overrun(pair: Pair) -> None:
         pair.target.call("SET", f"big:{n}", "x" * 65536)
 
 
-@pytest.mark.parametrize("end", ["source", "target"])
-@pytest.mark.parametrize(("old", "new"), PAIRS)
+@pytest.mark.parametrize(
+    ("old", "new", "end"), [(*PAIRS[0], "target"), (*PAIRS[1], "source")], ids=PAIR_IDS
+)
 def test_a_link_that_broke_is_made_again_by_the_rollback(
     pair_of: PairFactory, old: str, new: str, end: str
 ) -> None:

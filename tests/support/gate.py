@@ -59,12 +59,13 @@ class Gate:
         trace: TracebackType | None,
     ) -> None:
         self.open()
+        # Not closed here: a thread that waits for one that is closed waits for ever.
         for one in (self._listener, *self._sockets):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            one.close()
         for thread in self._threads:
             thread.join(5)
+        self._listener.close()
 
     def _start(self, target: Callable[..., None], *arguments: socket.socket) -> None:
         self._threads.append(threading.Thread(target=target, args=arguments, daemon=True))
