@@ -265,6 +265,12 @@ impl Cut<'_> {
             Why::Wished => {
                 (Code::NotConfirmed, self.demoted, "could not be made master again".to_owned(), "see its log")
             }
+            Why::Behind(0) => (
+                Code::LagTooHigh,
+                self.promoted,
+                "answered too late in the pause".to_owned(),
+                "try at a quieter time, or with a larger pause_budget",
+            ),
             Why::Behind(bytes) => (
                 Code::LagTooHigh,
                 self.promoted,

@@ -85,7 +85,10 @@ impl Pair {
             return Err(error);
         }
         let pair = |source, target, handover| Pair { source, target, handover, journal, run: Arc::clone(run) };
-        let Some(record) = handover else { return Ok(pair(at_source, at_target, None)) };
+        let Some(record) = handover else {
+            let (at_source, at_target) = explained(at_source, at_target, source.port).await;
+            return Ok(pair(at_source, at_target, None));
+        };
         // Who does not change places is where it was.
         if !record.is_takeover() {
             return Ok(pair(at_source, at_target, Some(record)));
@@ -378,6 +381,39 @@ fn describe(server: &Server, info: &Info) -> serde_json::Value {
         "follows": replication.master.map(|(host, port)| format!("{host}:{port}")),
         "keys": keys,
     })
+}
+
+/// Where one of the two is gone, and this journal knows of no handover: says so, since another machine's may.
+async fn explained(
+    at_source: Result<Server>,
+    at_target: Result<Server>,
+    source_port: u16,
+) -> (Result<Server>, Result<Server>) {
+    const REMEDY: &str = "run this where the handover was begun: its journal is there, and not here";
+    let gone = |error: &Error| error.code == Code::Unreachable;
+    let explain = |error: Error, more: &str| Error { found: format!("{}, and {more}", error.found), ..error };
+    match (at_source, at_target) {
+        (Ok(source), Err(error)) if gone(&error) && was_replica(&source).await => {
+            let more = "what listens at the source's address was a replica before: it may be the target, switched to";
+            (Ok(source), Err(explain(error, more).remedy(REMEDY)))
+        }
+        (Err(error), Ok(target)) if gone(&error) && replicates_from(&target, source_port).await => {
+            let more = "the target replicates from there: it has died, or a handover has stopped half-way";
+            let remedy = format!("start it again if it has died; else {REMEDY}");
+            (Err(explain(error, more).remedy(remedy)), Ok(target))
+        }
+        both => both,
+    }
+}
+
+/// Whether it is a master that was promoted once.
+async fn was_replica(server: &Server) -> bool {
+    let seen = server.replication().await;
+    seen.is_ok_and(|seen| seen.role == Role::Master && seen.replid2.bytes().any(|byte| byte != b'0'))
+}
+
+async fn replicates_from(server: &Server, port: u16) -> bool {
+    server.replication().await.is_ok_and(|seen| seen.master.is_some_and(|(_, followed)| followed == port))
 }
 
 /// Where the two of a takeover may be besides the addresses that were given.

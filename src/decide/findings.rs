@@ -369,6 +369,17 @@ fn behaviour(found: &mut Findings, source: &ServerFacts, target: &ServerFacts) {
         let what = "was started without a configuration file: after a restart it would not be what it is now";
         found.warn("no_config_file", target, what, "start it with one");
     }
+    let scripts = source.info.number("number_of_cached_scripts").unwrap_or_default();
+    if scripts > 0 {
+        let what =
+            format!("has {scripts} cached scripts, which do not travel: EVALSHA says NOSCRIPT until they are sent");
+        found.warn(
+            "scripts_cached",
+            source,
+            what,
+            "see that clients send EVAL or SCRIPT LOAD after NOSCRIPT to EVALSHA",
+        );
+    }
     let others = other_replicas(source, target);
     if others > 0 {
         let what = format!("has {others} other replicas, which are to follow the target");

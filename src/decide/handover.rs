@@ -282,8 +282,9 @@ impl Machine {
         }
         let late = now >= self.paused_at + self.limits.drain;
         match behind {
-            0 if target.keyspace != self.source.keyspace && !self.fenced => self.release(Why::CountsDiffer),
+            // First: if the pause is over, the target may have more than there was in it, and other counts.
             0 if late => self.release(Why::Behind(0)),
+            0 if target.keyspace != self.source.keyspace && !self.fenced => self.release(Why::CountsDiffer),
             0 if self.fenced => self.begin(Next::ShutDown, now),
             0 if self.way == Way::Fenced => Next::Fence,
             0 => Next::Demote,

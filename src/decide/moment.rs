@@ -83,10 +83,16 @@ pub fn obstacle(seen: &Glimpse, goal: u64, wanted: Wanted) -> Option<Obstacle> {
     let lag = ahead.offset.saturating_sub(behind.offset);
     let forks = ["rdb_bgsave_in_progress", "aof_rewrite_in_progress"];
     let syncing = |state: &str| ["wait_bgsave", "send_bulk", "bg_transfer"].contains(&state);
+    // One that has synced, and not acknowledged anything since, has not begun to read the stream: it still stands where its
+    // sync began, and could not follow the target from there.
+    let others = ahead.replicas.len() > 1 && ahead.offset > 0;
+    let unsettled = |offset: u64| others && offset == 0;
     match () {
         () if !behind.link_up || behind.syncing => Some(Obstacle::NotInSync),
         // A full sync is a fork too, and says more.
-        () if ahead.replicas.iter().any(|replica| syncing(&replica.state)) => Some(Obstacle::OtherSync),
+        () if ahead.replicas.iter().any(|one| syncing(&one.state) || unsettled(one.offset)) => {
+            Some(Obstacle::OtherSync)
+        }
         () if forks.iter().any(|fork| ahead_info.flag(fork)) => Some(Obstacle::Fork),
         () if lag > wanted.lag_bytes => Some(Obstacle::Lag(lag)),
         () if behind.offset < goal => Some(Obstacle::NotMoving),
@@ -126,6 +132,10 @@ mod tests {
         assert_eq!(look("", "master_link_status:up\nslave_repl_offset:80\n", 1), Some(Obstacle::Lag(20)));
         assert_eq!(look("rdb_bgsave_in_progress:1\n", steady, 1), Some(Obstacle::Fork));
         assert_eq!(look("slave1:ip=h,port=2,state=send_bulk,offset=0,lag=0\n", steady, 1), Some(Obstacle::OtherSync));
+        let settled = "slave0:ip=h,port=1,state=online,offset=95,lag=0\n";
+        assert_eq!(look(settled, steady, 1), None);
+        let not_yet = format!("{settled}slave1:ip=h,port=2,state=online,offset=0,lag=0\n");
+        assert_eq!(look(&not_yet, steady, 1), Some(Obstacle::OtherSync));
         assert_eq!(look("", steady, 9), Some(Obstacle::Slow(Duration::from_millis(9))));
         assert_eq!(obstacle(&Glimpse::default(), 0, WANTED), Some(Obstacle::SourceBusy));
     }

@@ -1,7 +1,7 @@
 //! `switchover`: the target is the master and clients arrive there.
 
-use super::{Call, bring_back::bring_back, hand_over::hand_over};
-use crate::{error::Result, server::Side};
+use super::{Call, bring_back::bring_back, hand_over::hand_over, warm::follow_again};
+use crate::{decide::stage::Stage, error::Result, server::Side};
 
 pub use super::hand_over::{Options, Switchover};
 
@@ -12,5 +12,8 @@ pub async fn switchover(call: &Call, options: &Options) -> Result<Switchover> {
         Ok(look) => look,
         Err(error) => return bring_back(call, &pair, Side::Target, error).await,
     };
-    hand_over(call, &mut pair, &look, Side::Target, options).await
+    let long_done = look.stage == Stage::Switched && pair.journal.is_settled()?;
+    let warm = if long_done { Some(follow_again(&pair, options.login.as_ref()).await?) } else { None };
+    let done = hand_over(call, &mut pair, &look, Side::Target, options).await?;
+    Ok(Switchover { warm: warm.unwrap_or(done.warm), ..done })
 }

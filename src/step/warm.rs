@@ -79,6 +79,21 @@ async fn note(pair: &Pair, follower: &Server, linked: bool) -> Result<()> {
     pair.journal.append(&record)
 }
 
+/// After the switchover was done: a source that has lost its link, and can follow without a gap, follows again. Returns
+/// whether it is warm.
+pub(super) async fn follow_again(pair: &Pair, given: Option<&Login>) -> Result<bool> {
+    let (source, target) = (pair.source()?, pair.target()?);
+    match watch(pair, source, target).await?.warmth {
+        Warmth::Warm => Ok(true),
+        Warmth::Resumable if !pair.run.dry => link(pair, source, target, given).await,
+        Warmth::Resumable => Ok(false),
+        Warmth::Lossy(why) => {
+            pair.run.warn(format!("the old one can't take over back without a loss: {why}"));
+            Ok(false)
+        }
+    }
+}
+
 /// Looks whether `follower` still follows `master` without a gap, and notes it where it does not.
 pub(super) async fn watch(pair: &Pair, follower: &Server, master: &Server) -> Result<Watched> {
     let unchanged = follower.former_run_id.is_none();

@@ -24,7 +24,7 @@ REDIRECTS: tuple[Literal["takeover", "none"], ...] = ("takeover", "none")
 def follows(replica: Instance, master: Instance) -> bool:
     """Whether its link is up, and what it follows continues that master's history."""
     seen, other = replica.info("replication"), master.info("replication")
-    return (
+    return bool(
         seen["role"] == "slave"
         and seen["master_link_status"] == "up"
         and seen["master_port"] == master.current_port

@@ -31,7 +31,6 @@ class Controller:
     """Runs one step in another process, a process group of its own."""
 
     def __init__(self, step: str, wishes: Mapping[str, object]) -> None:
-        import json
 
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, step],
