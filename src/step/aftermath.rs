@@ -28,12 +28,12 @@ const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];
 pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], options: &Options) -> Result<bool> {
     pair.handover = Some(cut.handover.clone());
     save_promoted(pair, cut.promoted, cut.handover, options).await?;
+    // Before the old one links: what it passes on then would put them past the point where the histories part.
+    bring_along(pair, others, cut.promoted, cut.handover.public).await?;
     let kept = match cut.handover.fenced {
         true => Ok((false, None)),
-        // Before the others: those that hang on to the old one are let go when it links.
         false => keep(pair, cut, options).await.map(|(warm, demoted)| (warm, Some(demoted))),
     };
-    bring_along(pair, others, cut.promoted, cut.handover.public).await?;
     match kept {
         Ok((warm, demoted)) => {
             restore(pair, cut.promoted, demoted.as_ref(), cut.handover, options).await?;
@@ -129,8 +129,8 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
     let mut warm = false;
     if let Some(demoted) = demoted {
         let others = others(pair, demoted, promoted).await?;
-        warm = keep_warm(pair, demoted, promoted, options.login.as_ref()).await?;
         bring_along(pair, &others, promoted, record.public).await?;
+        warm = keep_warm(pair, demoted, promoted, options.login.as_ref()).await?;
         if options.rewrite && !demoted.identity.config_file.is_empty() {
             rewrite(demoted).await?;
         }

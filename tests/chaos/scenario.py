@@ -354,20 +354,9 @@ class Scenario:
         if known in seen:
             return []
         seen.add(known)
-        alive = {side: one.alive for side, one in self.servers.items()}
         advice: list[str] = []
         if reason in {"half_done", "history_lost"}:
-            if "run rollback" in outcome.remedy:
-                advice = ["rollback"]
-            elif "run switchover" in outcome.remedy:
-                advice = ["switchover"]
-            elif "send it REPLICAOF NO ONE" in outcome.remedy:
-                # By hand, as it says: the one that was promoted, and restarted with its data.
-                promoted = self.target if self.demoted == "source" else self.source
-                promoted.call("REPLICAOF", "NO", "ONE")
-                advice = [outcome.call]
-            elif "run promote" in outcome.remedy or not alive["source"]:
-                advice = ["promote", "switchover"]
+            advice = self._advice_half_way(outcome)
         elif reason == "not_replicating":
             advice = ["replicate", "wait_synced", call]
         elif reason == "target_has_data":
@@ -377,6 +366,20 @@ class Scenario:
         if call == "replicate":
             advice = [step for step in advice if step not in OPPOSITE]
         return advice
+
+    def _advice_half_way(self, outcome: Outcome) -> list[str]:
+        if "run rollback" in outcome.remedy:
+            return ["rollback"]
+        if "run switchover" in outcome.remedy:
+            return ["switchover"]
+        if "send it REPLICAOF NO ONE" in outcome.remedy:
+            # By hand, as it says: the one that was promoted, and restarted with its data.
+            promoted = self.target if self.demoted == "source" else self.source
+            promoted.call("REPLICAOF", "NO", "ONE")
+            return [outcome.call]
+        if "run promote" in outcome.remedy or not self.source.alive:
+            return ["promote", "switchover"]
+        return []
 
     def _make(self, step: str) -> Outcome:
         """Make a call without a fault."""
