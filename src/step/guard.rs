@@ -144,7 +144,6 @@ impl Guard {
             .with_context(|| format!("{program} can't be started"))?;
         let mut pipe = child.stdin.take().context("it has no input")?;
         let output = child.stdout.take().context("it has no output")?;
-        writeln!(pipe, "{}", serde_json::to_string(job)?).context("it has ended at once")?;
         let (tell, ready) = oneshot::channel();
         thread::spawn(move || {
             let mut line = String::new();
@@ -154,6 +153,7 @@ impl Guard {
             // It would stay a zombie until the controller's process ends.
             let _ = child.wait();
         });
+        writeln!(pipe, "{}", serde_json::to_string(job)?).context("it has ended at once")?;
         Ok(Guard { pipe, ready: Some(ready) })
     }
 
