@@ -1,10 +1,6 @@
 //! Carries out what the handover machine says, on connections that are open beforehand, one round trip a command.
 
-use std::{
-    sync::mpsc,
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use redis::Value;
 use serde::Serialize;
@@ -68,7 +64,7 @@ impl Cut<'_> {
     /// Runs the machine to its end. The wish to stop waits meanwhile: every way out is bounded by the limits.
     pub async fn run(&self, run: &Run, mut machine: Machine) -> Attempt {
         let _shield = run.shield();
-        let mut notary = Notary::of(self.journal);
+        let mut notary = Notary { journal: self.journal, noted: false, failed: None };
         let fence = Fence::new(self.demoted, self.handover.public_of_demoted());
         let start = Instant::now();
         let mut phases: Vec<Phase> = Vec::new();
@@ -80,17 +76,12 @@ impl Cut<'_> {
                 next => phase_name(next),
             };
             let began = start.elapsed();
-            if matches!(next, Next::Release | Next::Undo) {
-                notary.withdraw();
-            }
-            let seen = match next {
-                Next::ShutDown if !notary.is_on_disk() => {
-                    Seen::ShutDown(Outcome::Refused("to go on without a journal".into()))
-                }
+            let seen = match (&next, &notary.failed) {
+                (Next::ShutDown, Some(failed)) => Seen::ShutDown(Outcome::Refused(format!("to go on: {failed}"))),
                 _ => self.carry_out(&next, &fence).await,
             };
             machine.saw(seen, began, start.elapsed());
-            notary.follow(&machine, self.handover.fenced.then_some(fence.until()));
+            notary.note(&machine, self.handover.fenced.then(|| fence.until()));
             if matches!(machine.next(), Next::Stop(_)) || phase_name(machine.next()) != name {
                 let microseconds = phase_began.elapsed().as_micros() as u64;
                 phases.push(Phase { name: name.to_owned(), microseconds });
@@ -99,8 +90,8 @@ impl Cut<'_> {
                 tokio::time::sleep(BREATH).await;
             }
         };
-        if !notary.is_on_disk() {
-            run.warn("the journal could not be written in the handover");
+        if let Some(failed) = notary.failed {
+            run.warn(format!("the journal could not be written in the handover: {failed}"));
         }
         // Told only now: listeners must not cost the clients time.
         for command in self.commands_sent(&phases) {
@@ -319,63 +310,35 @@ impl Cut<'_> {
     }
 }
 
-/// Writes down how far it has come, beside the handover: a write to disk may take longer than all the rest. Only what can't
-/// be taken back waits for it.
-struct Notary {
-    journal: Journal,
-    records: Option<mpsc::Sender<Record>>,
-    writer: Option<JoinHandle<Result<()>>>,
-    ended: bool,
-    good: bool,
+/// Writes down where the server has ended, where that may have to be known by a rerun: not if the other one is promoted at
+/// once, since a write to disk takes longer than all the rest.
+struct Notary<'a> {
+    journal: &'a Journal,
+    noted: bool,
+    failed: Option<Error>,
 }
 
-impl Notary {
-    fn of(journal: &Journal) -> Self {
-        let (records, received) = mpsc::channel();
-        let writer = journal.clone();
-        let write = move || received.iter().try_for_each(|record| writer.append(&record));
-        Notary {
-            journal: journal.clone(),
-            records: Some(records),
-            writer: Some(thread::spawn(write)),
-            ended: false,
-            good: true,
+impl Notary<'_> {
+    /// Notes it before what is next is done.
+    fn note(&mut self, machine: &Machine, until: Option<f64>) {
+        match (machine.next(), machine.ended_at()) {
+            (Next::Release | Next::Undo, _) if self.noted => {
+                self.noted = false;
+                self.append(&Record::ServesOn);
+            }
+            (Next::Promote | Next::Release | Next::Undo | Next::Stop(_), _) => {}
+            (_, Some(offset)) if !self.noted => {
+                self.noted = true;
+                self.append(&Record::Ended { offset, until });
+            }
+            _ => {}
         }
     }
 
-    fn follow(&mut self, machine: &Machine, until: Option<f64>) {
-        if let (Some(offset), false) = (machine.ended_at(), self.ended) {
-            self.ended = true;
-            self.note(Record::Ended { offset, until });
+    fn append(&mut self, record: &Record) {
+        if let Err(error) = self.journal.append(record) {
+            self.failed = Some(error);
         }
-        if *machine.next() == Next::Stop(End::Switched) {
-            self.note(Record::Promoted);
-        }
-    }
-
-    /// It is to serve again: where it stood is no end any more.
-    fn withdraw(&mut self) {
-        if self.ended && self.records.is_some() {
-            self.note(Record::ServesOn);
-        } else if self.ended && self.journal.append(&Record::ServesOn).is_err() {
-            self.good = false;
-        }
-        self.ended = false;
-    }
-
-    fn note(&self, record: Record) {
-        if let Some(records) = &self.records {
-            let _ = records.send(record);
-        }
-    }
-
-    /// Whether all that is noted is on disk.
-    fn is_on_disk(&mut self) -> bool {
-        self.records = None;
-        if let Some(writer) = self.writer.take() {
-            self.good = matches!(writer.join(), Ok(Ok(())));
-        }
-        self.good
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], 
 
 /// First of all: from now on it holds what nobody else has, and is to come back as a master at the public port.
 async fn save_promoted(pair: &Pair, promoted: &Server, handover: &Handover, options: &Options) -> Result<()> {
+    pair.journal.append(&Record::Promoted)?;
     if handover.back {
         promoted.restore(&pair.journal, None).await?;
     }
