@@ -24,9 +24,9 @@ macro_rules! step_result {
             $($(#[$field_meta])* pub $field: $type,)*
             /// Whether a command that changes a server was sent and took effect; in a dry run, whether one would be.
             pub changed: bool,
-            /// Both servers before the step.
+            /// The servers before the step.
             pub before: $crate::facts::Facts,
-            /// Both servers after it.
+            /// The servers after it.
             pub after: $crate::facts::Facts,
             /// The commands sent that change a server, in order, secrets masked; in a dry run, those it would send.
             pub actions: Vec<String>,

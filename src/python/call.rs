@@ -13,12 +13,15 @@ use super::{
     convert::{exception, to_py},
     endpoint::endpoint,
 };
-use crate::{Code, Error, Event, Result, Run, step::Call};
+use crate::{
+    Code, Error, Event, Result, Run,
+    step::{Call, ServerCall},
+};
 
 /// How often a running step gives Python the chance to handle signals.
 const SIGNALS: Duration = Duration::from_millis(50);
 
-/// The arguments that every step takes.
+/// The arguments that every step on two servers takes.
 pub struct Common<'a, 'py> {
     pub source: &'a Bound<'py, PyAny>,
     pub target: &'a Bound<'py, PyAny>,
@@ -32,58 +35,89 @@ pub struct Common<'a, 'py> {
 type Raised = Arc<Mutex<Option<PyErr>>>;
 
 impl Common<'_, '_> {
-    /// Runs a step on a runtime of its own, which also makes it safe after a fork. Events go to the callback; what that
-    /// or a signal handler raises stops the step at its next safe point and is raised then.
+    /// Runs a step: see [`run`].
     pub fn run<T, F>(self, py: Python<'_>, start: impl FnOnce(Call) -> Result<F> + Send) -> PyResult<T>
     where
         T: Send,
         F: Future<Output = Result<T>> + Send,
     {
-        let raised = Raised::default();
-        let on_event = self.on_event;
-        let callback_raised = Arc::clone(&raised);
-        let run = Arc::new(Run::new(self.dry_run, move |event: &Event| {
-            let Some(callback) = &on_event else { return };
-            Python::attach(|py| {
-                let value = serde_json::to_value(event).unwrap_or_default();
-                let called = to_py(py, &value).and_then(|event| callback.call1(py, (event,)));
-                if let Err(error) = called {
-                    keep(&callback_raised, error);
-                }
-            });
-        }));
-        let call = (|| {
-            Ok(Call {
-                run: Arc::clone(&run),
-                source: endpoint("source", self.source)?,
-                target: endpoint("target", self.target)?,
-                journal_dir: self.journal_dir,
-                break_lock: self.break_lock,
-            })
-        })()
-        .map_err(|e| exception(&e, None))?;
-        let result = py.detach(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime =
-                runtime.map_err(|e| Error::new(Code::Cancelled, format!("no runtime could be started: {e}")))?;
-            let done = runtime.block_on(until_done(start(call)?, &run, &raised));
-            // A name that is still being looked up can't be stopped: nobody is to wait for it.
-            runtime.shutdown_background();
-            done
-        });
-        let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (raised, result) {
-            (None, Ok(result)) => Ok(result),
-            (None, Err(error)) => Err(exception(&run.truthful(error), Some(&run))),
-            // A bare KeyboardInterrupt would not say in what state things are.
-            (Some(raised), Err(error))
-                if error.code == Code::Cancelled
-                    && raised.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) =>
-            {
-                Err(exception(&run.truthful(error), Some(&run)))
+        let Common { source, target, dry_run, break_lock, journal_dir, on_event } = self;
+        let call = |run: &Arc<Run>| {
+            let (source, target) = (endpoint("source", source)?, endpoint("target", target)?);
+            Ok(Call { run: Arc::clone(run), source, target, journal_dir, break_lock })
+        };
+        run(py, dry_run, on_event, call, start)
+    }
+}
+
+/// The arguments that every step on one server takes.
+pub struct Alone<'a, 'py> {
+    pub server: &'a Bound<'py, PyAny>,
+    pub dry_run: bool,
+    pub break_lock: bool,
+    pub on_event: Option<Py<PyAny>>,
+}
+
+impl Alone<'_, '_> {
+    /// Runs a step: see [`run`].
+    pub fn run<T, F>(self, py: Python<'_>, start: impl FnOnce(ServerCall) -> Result<F> + Send) -> PyResult<T>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+    {
+        let Alone { server, dry_run, break_lock, on_event } = self;
+        let call =
+            |run: &Arc<Run>| Ok(ServerCall { run: Arc::clone(run), server: endpoint("server", server)?, break_lock });
+        run(py, dry_run, on_event, call, start)
+    }
+}
+
+/// Runs a step on a runtime of its own, which also makes it safe after a fork. Events go to the callback; what that or a
+/// signal handler raises stops the step at its next safe point and is raised then.
+fn run<C, T, F>(
+    py: Python<'_>,
+    dry_run: bool,
+    on_event: Option<Py<PyAny>>,
+    call: impl FnOnce(&Arc<Run>) -> Result<C>,
+    start: impl FnOnce(C) -> Result<F> + Send,
+) -> PyResult<T>
+where
+    C: Send,
+    T: Send,
+    F: Future<Output = Result<T>> + Send,
+{
+    let raised = Raised::default();
+    let callback_raised = Arc::clone(&raised);
+    let run = Arc::new(Run::new(dry_run, move |event: &Event| {
+        let Some(callback) = &on_event else { return };
+        Python::attach(|py| {
+            let value = serde_json::to_value(event).unwrap_or_default();
+            let called = to_py(py, &value).and_then(|event| callback.call1(py, (event,)));
+            if let Err(error) = called {
+                keep(&callback_raised, error);
             }
-            (Some(raised), _) => Err(raised),
+        });
+    }));
+    let call = call(&run).map_err(|e| exception(&e, None))?;
+    let result = py.detach(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| Error::new(Code::Cancelled, format!("no runtime could be started: {e}")))?;
+        let done = runtime.block_on(until_done(start(call)?, &run, &raised));
+        // A name that is still being looked up can't be stopped: nobody is to wait for it.
+        runtime.shutdown_background();
+        done
+    });
+    let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (raised, result) {
+        (None, Ok(result)) => Ok(result),
+        (None, Err(error)) => Err(exception(&run.truthful(error), Some(&run))),
+        // A bare KeyboardInterrupt would not say in what state things are.
+        (Some(raised), Err(error))
+            if error.code == Code::Cancelled && raised.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) =>
+        {
+            Err(exception(&run.truthful(error), Some(&run)))
         }
+        (Some(raised), _) => Err(raised),
     }
 }
 

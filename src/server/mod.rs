@@ -47,7 +47,7 @@ pub struct Said {
 /// A server that has let us in.
 #[derive(Clone)]
 pub struct Server {
-    /// Which of the two it is; of another replica, whose it is.
+    /// Which of the two it is; of another replica, whose it is. Of one that is alone it says nothing.
     pub side: Side,
     /// What it is called in messages.
     pub called: &'static str,
@@ -79,23 +79,32 @@ impl fmt::Display for Server {
 impl Server {
     /// Connects, logs in and asks the server who it is.
     pub async fn connect(run: &Arc<Run>, side: Side, endpoint: &Endpoint) -> Result<Self> {
+        Self::connect_as(run, side, side.as_str(), endpoint).await
+    }
+
+    /// The same, to one that is alone: messages call it `server`.
+    pub async fn connect_alone(run: &Arc<Run>, endpoint: &Endpoint) -> Result<Self> {
+        Self::connect_as(run, Side::Source, "server", endpoint).await
+    }
+
+    async fn connect_as(run: &Arc<Run>, side: Side, called: &'static str, endpoint: &Endpoint) -> Result<Self> {
         let opening =
-            run.interruptible(tokio::time::timeout(endpoint.connect_timeout, Self::open(run, side, endpoint)));
+            run.interruptible(tokio::time::timeout(endpoint.connect_timeout, Self::open(run, side, called, endpoint)));
         match opening.await? {
             Ok(Err(error))
                 if error.code == Code::TlsFailed && endpoint.tls.is_none() && is_something_else(endpoint).await =>
             {
-                Err(not_redis(endpoint).at(format_args!("{} {endpoint}", side.as_str())))
+                Err(not_redis(endpoint).at(format_args!("{called} {endpoint}")))
             }
             Ok(server) => server,
-            Err(_) => Err(silent(endpoint).at(format_args!("{} {endpoint}", side.as_str()))),
+            Err(_) => Err(silent(endpoint).at(format_args!("{called} {endpoint}"))),
         }
     }
 
     /// Comes as a client would, for one command, without asking who is there.
     pub async fn visit(run: &Arc<Run>, side: Side, endpoint: &Endpoint, command: &Command) -> Result<()> {
         let visit = async {
-            let server = Self::enter(run, side, endpoint).await?;
+            let server = Self::enter(run, side, side.as_str(), endpoint).await?;
             server.read(command).await.map(drop)
         };
         match run.interruptible(tokio::time::timeout(endpoint.connect_timeout, visit)).await? {
@@ -105,8 +114,8 @@ impl Server {
     }
 
     /// Connects and logs in.
-    async fn enter(run: &Arc<Run>, side: Side, endpoint: &Endpoint) -> Result<Self> {
-        let at = format!("{} {endpoint}", side.as_str());
+    async fn enter(run: &Arc<Run>, side: Side, called: &'static str, endpoint: &Endpoint) -> Result<Self> {
+        let at = format!("{called} {endpoint}");
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(Some(RESPONSE_TIMEOUT));
         let connection = endpoint
@@ -117,7 +126,7 @@ impl Server {
             .map_err(|e| not_connected(&e, endpoint).at(&at))?;
         let mut server = Server {
             side,
-            called: side.as_str(),
+            called,
             endpoint: endpoint.clone(),
             identity: Identity::default(),
             former_run_id: None,
@@ -129,8 +138,8 @@ impl Server {
         Ok(server)
     }
 
-    async fn open(run: &Arc<Run>, side: Side, endpoint: &Endpoint) -> Result<Self> {
-        let mut server = Self::enter(run, side, endpoint).await?;
+    async fn open(run: &Arc<Run>, side: Side, called: &'static str, endpoint: &Endpoint) -> Result<Self> {
+        let mut server = Self::enter(run, side, called, endpoint).await?;
         let at = server.to_string();
         // A name makes us visible to whoever looks, and tells our own connections from the application's.
         // Where the account may not set it, nothing depends on it.

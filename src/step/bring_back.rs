@@ -13,7 +13,7 @@ use crate::{
 /// Makes a demoted server the master again whose successor is gone or lacks its data. `found` is what is wrong; it is
 /// returned where it is something else, or the demoted one is not on side `to`.
 pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error) -> Result<Switchover> {
-    if to == Side::Source && found.code == Code::Unreachable && has_promoted_source(pair).await? {
+    if to == Side::Source && found.code == Code::Unreachable && serves_unsettled(pair).await? {
         return settle_without_target(call, pair).await;
     }
     let half_way = [Code::HalfDone, Code::HistoryLost].contains(&found.code);
@@ -68,22 +68,23 @@ pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error)
     ))
 }
 
-/// Whether a rollback has made the source master, and the target has died since.
-async fn has_promoted_source(pair: &Pair) -> Result<bool> {
-    let begun = pair.handover.as_ref().is_some_and(|record| record.back) && !pair.journal.is_settled()?;
-    match (begun, pair.source()) {
+/// Whether the source serves, a handover is not settled, and so something is left to do though the target is gone.
+async fn serves_unsettled(pair: &Pair) -> Result<bool> {
+    match (!pair.journal.is_settled()?, pair.source()) {
         (true, Ok(source)) => Ok(source.replication().await?.role == Role::Master),
         _ => Ok(false),
     }
 }
 
-/// The end of a rollback whose target has died: the source serves, and is to do so after a restart too.
+/// The end of a handover, taken back or backwards, whose target has died: the source serves, is restored, and is to serve
+/// after a restart too.
 async fn settle_without_target(call: &Call, pair: &Pair) -> Result<Switchover> {
     let (before, source) = (pair.facts().await, pair.source()?);
     source.restore(&pair.journal, None).await?;
     if !call.run.dry {
         rewrite(source).await?;
-        pair.journal.append(&Record::Settled)?;
+        let back = pair.handover.as_ref().is_some_and(|record| record.back);
+        pair.journal.append(if back { &Record::Settled } else { &Record::Undone })?;
     }
     call.run.warn("the target is gone, and nothing follows the source");
     let after = pair.facts().await;

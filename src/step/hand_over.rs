@@ -251,7 +251,8 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
     let mut guard = post_guard(call, to, options);
     let outcome = async {
         prepare(pair, &demoted, &promoted, &handover, options).await.map_err(|error| error.state(State::Unchanged))?;
-        let others = others(pair, &demoted, &promoted).await?;
+        // Nothing has been demoted yet: what was raised is restored.
+        let others = others(pair, &demoted, &promoted).await.map_err(|error| error.state(State::Undone))?;
         if let Some(guard) = &mut guard
             && !guard.is_ready().await
         {

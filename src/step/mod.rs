@@ -71,6 +71,34 @@ impl Call {
     }
 }
 
+/// What a step on one server is given.
+pub struct ServerCall {
+    /// The context of this call.
+    pub run: Arc<Run>,
+    /// The server.
+    pub server: Endpoint,
+    /// Cut off another controller that is at work on it.
+    pub break_lock: bool,
+}
+
+impl ServerCall {
+    /// Says that a step begins, and connects.
+    pub async fn begin(&self, step: &'static str) -> Result<Server> {
+        self.run.emit(&Event::Step { step });
+        self.server.check()?;
+        Server::connect_alone(&self.run, &self.server).await
+    }
+
+    /// The same for a step that changes the server: other controllers are kept out from now on. A dry run looks past them.
+    pub async fn begin_alone(&self, step: &'static str) -> Result<Server> {
+        let server = self.begin(step).await?;
+        if !self.run.dry {
+            server.lock(self.break_lock).await?;
+        }
+        Ok(server)
+    }
+}
+
 /// Reads seconds as given by a caller: finite and not negative.
 pub fn seconds(field: &str, value: f64) -> Result<Duration> {
     Duration::try_from_secs_f64(value)

@@ -28,6 +28,8 @@ pub(super) struct Watched {
 
 /// Lets `follower` link to `master`, and returns whether it did so by a partial resync.
 pub(super) async fn link(pair: &Pair, follower: &Server, master: &Server, given: Option<&Login>) -> Result<bool> {
+    // Stopped between the login and the fuse it would be left without one.
+    let _shield = pair.run.shield();
     // A controller that was killed has left its pause, which outlives the change of roles: writes would wait for the rest
     // of it if this one were promoted again.
     let _ = follower.ask(&unpause()).await?;

@@ -15,7 +15,12 @@ from tests.ansible.runner import COLLECTIONS, TOOLS
 
 COLLECTION = COLLECTIONS / "ansible_collections" / "baton" / "redis"
 MODULES = sorted(path.stem for path in (COLLECTION / "plugins" / "modules").glob("*.py"))
-SERVERS_AND_MODE = {"source", "target", "dry_run", "on_event"}
+SERVERS_AND_MODE = {"source", "target", "server", "dry_run", "on_event"}
+CONNECTION = {
+    prefix + name
+    for name in inspect.signature(redis_baton.Endpoint).parameters
+    for prefix in ("", "login_", "source_")
+}
 # Whether a result is a failure is left to the caller in Python.
 OUR_OWN = {"preflight": {"fail"}}
 
@@ -53,12 +58,11 @@ def test_there_is_a_module_per_step() -> None:
 
 
 def test_options_are_the_arguments_of_the_step(modules: dict[str, Options]) -> None:
-    shared = set.intersection(*(set(options) for options in modules.values())) - {"journal_dir"}
     for name, options in modules.items():
         own = {
             option: about.get("default")
             for option, about in options.items()
-            if option not in shared | OUR_OWN.get(name, set())
+            if option not in CONNECTION | OUR_OWN.get(name, set())
         }
         arguments = inspect.signature(getattr(redis_baton, name)).parameters
         assert own == {

@@ -36,8 +36,10 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
+# In the background of a shell SIGINT is ignored, and Python leaves it so.
 INTERRUPTED = """
-    import sys, time
+    import signal, sys, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     import redis_baton as rb
     step, source, target, journal_dir, event = sys.argv[1:]
     caught = []

@@ -68,6 +68,18 @@ def demote(pair: Pair, *, journal: bool = True, wait: bool = True) -> int:
     return aside
 
 
+def test_a_rollback_that_died_after_its_command_is_finished_without_the_target(pair: Pair) -> None:
+    """The source serves again, the target is gone: what was raised for the handover is restored."""
+    pair.follow(100)
+    public = pair.source.port
+    demote(pair)
+    pair.target.kill()
+    pair.source.call("REPLICAOF", "NO", "ONE")
+    pair.source.call("CONFIG", "SET", "port", public)
+    assert rb.rollback(**pair.given).changed
+    assert (pair.source.role, ping_period(pair)) == ("master", "10")
+
+
 def ping_period(pair: Pair) -> str:
     period: str = pair.source.call("CONFIG", "GET", "repl-ping-replica-period")[
         "repl-ping-replica-period"

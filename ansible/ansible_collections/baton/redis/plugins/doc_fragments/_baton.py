@@ -136,6 +136,71 @@ notes:
     V(interrupted) that running the same task again goes on or undoes.
 """
 
+    SERVER = r"""
+options:
+  login_host:
+    description:
+      - Host name or address of the server.
+    type: str
+    default: 127.0.0.1
+  login_port:
+    description:
+      - Port of the server.
+    type: int
+    default: 6379
+  login_unix_socket:
+    description:
+      - Path of the server's Unix socket, to use in place of O(login_host) and O(login_port).
+    type: path
+  login_user:
+    description:
+      - ACL user. Without it the server's default user is meant.
+    type: str
+  login_password:
+    description:
+      - Password for the server.
+    type: str
+  tls:
+    description:
+      - Whether to talk TLS to the server.
+    type: bool
+    default: false
+  validate_certs:
+    description:
+      - Whether to check the server's certificate. Only for a server that you know should this be
+        V(false).
+    type: bool
+    default: true
+  ca_certs:
+    description:
+      - PEM file with the certificate authorities to trust. Without it those that most systems
+        trust.
+    type: path
+  client_cert_file:
+    description:
+      - PEM file with the certificate to show to the server. Goes with O(client_key_file).
+    type: path
+  client_key_file:
+    description:
+      - PEM file with the private key of O(client_cert_file).
+    type: path
+  connect_timeout:
+    description:
+      - How long a connection to the server may take to come up, in seconds.
+    type: float
+    default: 5.0
+requirements:
+  - redis-baton, the Python package, on the host the task runs on. The role
+    P(baton.redis.install#role) puts it there.
+notes:
+  - Where the Python that runs the module has no redis-baton, the one in C(/opt/redis-baton),
+    where P(baton.redis.install#role) puts it by default, is used.
+  - When a task fails, RV(ignore:reason) is a stable code to branch on, RV(ignore:server) the
+    server concerned, RV(ignore:remedy) what to do, and RV(ignore:state) the state things are in.
+    V(unchanged) means that nothing was changed, V(undone) that all is as before, V(interrupted)
+    that running the same task again completes it.
+"""
+
     HANDOVER = r"""
 options:
   pause_budget:

@@ -61,27 +61,25 @@ HANDOVER = {
 LOCK = {"break_lock": {"type": "bool", "default": False}}
 
 
-def option_names():
-    """Per server, which option each argument of its Endpoint comes from."""
-    login = {name: f"login_{name}" for name in LOGIN}
+# Which option each argument of an Endpoint comes from, per argument of the step.
+TARGET_OPTIONS = {**{name: f"login_{name}" for name in LOGIN}, **{name: name for name in TRANSPORT}}
+SOURCE_OPTIONS = {name: f"source_{name}" for name in {**LOGIN, **TRANSPORT}}
+PAIR = {"source": SOURCE_OPTIONS, "target": TARGET_OPTIONS}
+ALONE = {"server": TARGET_OPTIONS}
+
+
+def connection_spec(servers):
+    """The options that say where these servers are and how to log in."""
+    arguments = {**LOGIN, **TRANSPORT}
     return {
-        "source": {name: f"source_{name}" for name in {**LOGIN, **TRANSPORT}},
-        "target": {**login, **{name: name for name in TRANSPORT}},
+        option: arguments[name] for names in servers.values() for name, option in names.items()
     }
 
 
-def argument_spec(**own):
-    """The options of a module: both servers, the journal, and its own."""
-    arguments = {**LOGIN, **TRANSPORT}
-    servers = option_names().values()
-    spec = {option: arguments[name] for names in servers for name, option in names.items()}
-    return {**spec, "journal_dir": {"type": "path"}, **own}
-
-
 def baton_module(**own):
-    """The module with these options of its own, each of them a keyword argument of its step."""
+    """The module of a step on two servers. Its own options are keyword arguments of the step."""
     return AnsibleModule(
-        argument_spec=argument_spec(**own),
+        argument_spec={**connection_spec(PAIR), "journal_dir": {"type": "path"}, **own},
         required_together=[
             ["client_cert_file", "client_key_file"],
             ["source_client_cert_file", "source_client_key_file"],
@@ -90,11 +88,21 @@ def baton_module(**own):
     )
 
 
+def server_module(**own):
+    """The module of a step on one server. Its own options are keyword arguments of the step."""
+    return AnsibleModule(
+        argument_spec={**connection_spec(ALONE), **own},
+        required_together=[["client_cert_file", "client_key_file"]],
+        supports_check_mode=True,
+    )
+
+
 def endpoints(params):
-    """The two servers, as arguments of a step."""
+    """The servers, as arguments of a step."""
+    servers = PAIR if "source_host" in params else ALONE
     return {
         server: redis_baton.Endpoint(**{name: params[option] for name, option in names.items()})
-        for server, names in option_names().items()
+        for server, names in servers.items()
     }
 
 
@@ -102,14 +110,13 @@ def run_step(module, step):
     """Run the step and return what it reports, ready for exit_json. An error ends the module."""
     if IMPORT_ERROR:
         respawn_or_fail(module)
-    shared = argument_spec()
-    own = {k: v for k, v in module.params.items() if k not in shared and v is not None}
+    connection = connection_spec(PAIR)
+    own = {k: v for k, v in module.params.items() if k not in connection and v is not None}
     try:
         result = getattr(redis_baton, step)(
             **endpoints(module.params),
             **own,
             dry_run=module.check_mode,
-            journal_dir=module.params["journal_dir"],
         )
     except BatonError as error:
         failure = {
