@@ -13,16 +13,17 @@ const APART: f64 = 3.0;
 /// What a configuration file says, by parameter. The values of lines with the same name are joined.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ConfigFile {
-    /// The whole text.
-    pub text: String,
+    /// All lines that say something.
+    pub lines: Vec<String>,
     values: BTreeMap<String, String>,
 }
 
 impl ConfigFile {
     /// Reads it.
-    pub fn parse(text: String) -> Self {
+    pub fn parse(text: &str) -> Self {
+        let lines: Vec<_> = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
         let mut values: BTreeMap<String, String> = BTreeMap::new();
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+        for line in &lines {
             let mut words = words(line).into_iter();
             let Some(name) = words.next().map(|name| name.to_lowercase()) else { continue };
             let value = words.collect::<Vec<_>>().join(" ");
@@ -32,7 +33,7 @@ impl ConfigFile {
                 None => drop(values.insert(name, value)),
             }
         }
-        ConfigFile { text, values }
+        ConfigFile { lines: lines.into_iter().map(str::to_owned).collect(), values }
     }
 
     /// What it says of a parameter that has these names.
@@ -48,7 +49,7 @@ impl Server {
         if self.identity.config_file.is_empty() || !runs_here(&self.info("server").await.ok()?) {
             return None;
         }
-        std::fs::read_to_string(&self.identity.config_file).ok().map(ConfigFile::parse)
+        std::fs::read_to_string(&self.identity.config_file).ok().map(|text| ConfigFile::parse(&text))
     }
 }
 
@@ -122,7 +123,7 @@ mod tests {
     fn lines_are_read_as_the_server_reads_them() {
         let text = "# comment\nsave 3600 1\n SAVE 300 100\nmaxmemory 1gb\nmaxmemory 2gb\nrequirepass \"a\\\"b \\x41\\xc3\\xa4\"\n\
                     logfile ''\nbind 127.0.0.1 ::1\nproc-title-template '{title} it\\'s'\n";
-        let file = ConfigFile::parse(text.to_owned());
+        let file = ConfigFile::parse(text);
         let value = |name: &str| file.value(&[name.to_owned()]);
         assert_eq!(value("save"), Some("3600 1 300 100"));
         assert_eq!(value("maxmemory"), Some("2gb"));

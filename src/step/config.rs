@@ -182,6 +182,9 @@ async fn differing(server: &Server, wishes: &[Wish]) -> Result<Vec<(Wish, Option
             open.push(wish.clone());
         }
     }
+    if open.is_empty() {
+        return Ok(Vec::new());
+    }
     let whys = if server.identity.has_redis(SEVERAL_AT_ONCE) {
         ask_what_is_fixed(server, &open).await?
     } else if server.run.dry {
@@ -370,11 +373,13 @@ async fn save(
         return Ok(Saved { rewritten: true, seen: false });
     };
     if let Some(wish) = live.iter().find(|wish| held(&after, wish) == Some(false)) {
-        return Err(Error::new(Code::NotSaved, format!("has another value of {} in its file still", wish.given))
+        let found = format!("has another value of {} in its file than it has itself", wish.given);
+        return Err(Error::new(Code::NotSaved, found)
             .at(server)
-            .remedy("look for another controller, or for a second line in what the file includes"));
+            .state(State::Interrupted)
+            .remedy("look at that line of the file before the server is restarted"));
     }
-    let changed = before.text != after.text;
+    let changed = before.lines != after.lines;
     Ok(Saved { rewritten: changed, seen: changed })
 }
 
