@@ -14,6 +14,7 @@ from ._core import (
     ActiveClient,
     ClientGroup,
     Clients,
+    Config,
     Database,
     Endpoint,
     Estimates,
@@ -22,6 +23,7 @@ from ._core import (
     Preflight,
     Promote,
     Replicate,
+    RestartRequired,
     Retire,
     Status,
     StepReport,
@@ -40,6 +42,7 @@ wait_synced = checked(_core.wait_synced)
 verify = checked(_core.verify)
 switchover = checked(_core.switchover)
 clients = checked(_core.clients)
+config = checked(_core.config)
 wait_quiescent = checked(_core.wait_quiescent)
 promote = checked(_core.promote)
 retire = checked(_core.retire)
@@ -53,6 +56,7 @@ __all__ = [
     "BatonError",
     "ClientGroup",
     "Clients",
+    "Config",
     "ConnectionFailed",
     "Database",
     "Endpoint",
@@ -65,6 +69,7 @@ __all__ = [
     "Promote",
     "Refused",
     "Replicate",
+    "RestartRequired",
     "Retire",
     "Status",
     "StepReport",
@@ -76,6 +81,7 @@ __all__ = [
     "WaitSynced",
     "__version__",
     "clients",
+    "config",
     "errors",
     "preflight",
     "promote",

@@ -99,6 +99,8 @@ result_methods!(
     crate::handover::Phase,
     crate::step::clients::ClientGroup,
     crate::step::clients::Clients,
+    crate::step::config::Config,
+    crate::step::config::RestartRequired,
     crate::step::preflight::Estimates,
     crate::step::preflight::Preflight,
     crate::step::promote::Promote,
