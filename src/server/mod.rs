@@ -215,9 +215,7 @@ impl Server {
     /// Sends one command: its reply, or what the server said against it.
     pub async fn ask(&self, command: &Command) -> Result<Result<Value, Said>> {
         let mut replies = self.pipeline(std::slice::from_ref(command)).await?;
-        replies
-            .pop()
-            .ok_or_else(|| Error::new(Code::ConnectionLost, "sent no reply").at(self))
+        replies.pop().ok_or_else(|| Error::new(Code::ConnectionLost, "sent no reply").at(self))
     }
 
     /// Sends one command that changes nothing; what the server says against it is an error.
