@@ -128,6 +128,10 @@ codes! {
     CountsDiffer, "counts_differ", Refused;
     /// A key that was read on both servers differs.
     ValuesDiffer, "values_differ", Refused;
+    /// The server was started without a configuration file, or can't write it: a restart would not keep what is asked for.
+    ConfigNotSaved, "config_not_saved", Refused;
+    /// The server could not write its RDB or AOF file: the disk, the folder, or the memory for a fork.
+    SaveFailed, "save_failed", Failed;
     /// The initial sync starts over and over.
     SyncLoops, "sync_loops", Failed;
     /// The replication link did not come up, or the sync did not end, in time.
@@ -138,6 +142,8 @@ codes! {
     NoGoodMoment, "no_good_moment", TimedOut;
     /// Application commands kept arriving.
     NotQuiet, "not_quiet", TimedOut;
+    /// A save or a rewrite of the AOF did not end in time.
+    SaveTimedOut, "save_timed_out", TimedOut;
     /// The server did not end in time after SHUTDOWN.
     StillRunning, "still_running", TimedOut;
     /// A server did not answer a command in time, or the connection broke.

@@ -91,6 +91,16 @@ pub enum Record {
         /// Its run id.
         run_id: String,
     },
+    /// A server's persistence is about to be switched: from now on its configuration file may say something else.
+    SwitchBegun {
+        /// The server's run id.
+        run_id: String,
+    },
+    /// The switch was finished or taken back, and the file says so.
+    SwitchEnded {
+        /// The server's run id.
+        run_id: String,
+    },
 }
 
 /// The ports a server listens on; 0 where it does not.
@@ -141,7 +151,7 @@ impl Handover {
     }
 }
 
-/// A pair's journal. Reading one that does not exist finds nothing; the file is made by the first record.
+/// The journal of a pair, or of one server. Reading one that does not exist finds nothing; the file is made by the first record.
 #[derive(Debug, Clone)]
 pub struct Journal {
     path: PathBuf,
@@ -150,18 +160,20 @@ pub struct Journal {
 impl Journal {
     /// The journal of a pair in `dir`, by default `$XDG_STATE_HOME/redis-baton` or `~/.local/state/redis-baton`.
     pub fn of(dir: Option<&Path>, source: &Endpoint, target: &Endpoint) -> Result<Self> {
+        Journal::named(dir, &format!("{}--{}", file_name(source), file_name(target)))
+    }
+
+    /// The journal of one server, in the same place.
+    pub fn of_one(dir: Option<&Path>, server: &Endpoint) -> Result<Self> {
+        Journal::named(dir, &file_name(server))
+    }
+
+    fn named(dir: Option<&Path>, name: &str) -> Result<Self> {
         let dir = match dir {
             Some(dir) => dir.to_owned(),
             None => default_dir().ok_or_else(|| Error::input("journal_dir", "is needed: HOME is not set"))?,
         };
-        let part = |endpoint: &Endpoint| -> String {
-            endpoint
-                .to_string()
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' })
-                .collect()
-        };
-        Ok(Journal { path: dir.join(format!("{}--{}.jsonl", part(source), part(target))) })
+        Ok(Journal { path: dir.join(format!("{name}.jsonl")) })
     }
 
     /// Adds a record and returns when it is on disk.
@@ -293,6 +305,15 @@ impl Journal {
         Ok(!matches!(last.next(), Some(Record::Handover(_))))
     }
 
+    /// Whether a switch of that server's persistence was begun and not ended.
+    pub fn is_switching(&self, server: &str) -> Result<bool> {
+        let last = self.records()?.into_iter().rev().find(|record| match record {
+            Record::SwitchBegun { run_id } | Record::SwitchEnded { run_id } => run_id == server,
+            _ => false,
+        });
+        Ok(matches!(last, Some(Record::SwitchBegun { .. })))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -301,6 +322,12 @@ impl Journal {
     fn failed(&self, found: String) -> Error {
         Error::new(Code::JournalFailed, format!("the journal {} {found}", self.path.display()))
     }
+}
+
+/// An address as part of a file's name.
+fn file_name(endpoint: &Endpoint) -> String {
+    let name = endpoint.to_string();
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' }).collect()
 }
 
 /// Seconds since 1970.
@@ -347,6 +374,17 @@ mod tests {
         assert_eq!(journal.records().unwrap().len(), 1);
         journal.append(&raised("b", "2")).unwrap();
         assert_eq!(journal.records().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_switch_is_open_until_it_is_ended_on_the_same_process() {
+        let journal = scratch("switch");
+        assert!(!journal.is_switching("r").unwrap());
+        journal.append(&Record::SwitchBegun { run_id: "r".into() }).unwrap();
+        journal.append(&Record::SwitchEnded { run_id: "another".into() }).unwrap();
+        assert!(journal.is_switching("r").unwrap());
+        journal.append(&Record::SwitchEnded { run_id: "r".into() }).unwrap();
+        assert!(!journal.is_switching("r").unwrap());
     }
 
     #[test]

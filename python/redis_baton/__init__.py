@@ -3,6 +3,7 @@
 Every step is a function with keyword arguments. ``source`` and ``target`` name the two processes,
 as an `Endpoint` or a URL, by the addresses they had when the upgrade began, in every step and for
 good. Each step can be run again at any time: it does what is left to do. `upgrade` runs them all.
+`persistence` is for one ``server``, whatever it is to become.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ._core import (
     Endpoint,
     Estimates,
     Finding,
+    Persistence,
     Phase,
     Preflight,
     Promote,
@@ -42,6 +44,7 @@ switchover = checked(_core.switchover)
 clients = checked(_core.clients)
 wait_quiescent = checked(_core.wait_quiescent)
 promote = checked(_core.promote)
+persistence = checked(_core.persistence)
 retire = checked(_core.retire)
 rollback = checked(_core.rollback)
 status = checked(_core.status)
@@ -60,6 +63,7 @@ __all__ = [
     "Failed",
     "Finding",
     "InvalidInput",
+    "Persistence",
     "Phase",
     "Preflight",
     "Promote",
@@ -77,6 +81,7 @@ __all__ = [
     "__version__",
     "clients",
     "errors",
+    "persistence",
     "preflight",
     "promote",
     "replicate",

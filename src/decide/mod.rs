@@ -5,5 +5,6 @@ pub mod course;
 pub mod findings;
 pub mod handover;
 pub mod moment;
+pub mod persistence;
 pub mod stage;
 pub mod warmth;

@@ -99,6 +99,7 @@ result_methods!(
     crate::handover::Phase,
     crate::step::clients::ClientGroup,
     crate::step::clients::Clients,
+    crate::step::persistence::Persistence,
     crate::step::preflight::Estimates,
     crate::step::preflight::Preflight,
     crate::step::promote::Promote,

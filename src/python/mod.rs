@@ -18,8 +18,8 @@ mod _core {
     use super::guard::stand_guard;
     #[pymodule_export]
     use super::steps::{
-        clients, preflight, promote, replicate, retire, rollback, status, switchover, upgrade, verify, wait_quiescent,
-        wait_synced,
+        clients, persistence, preflight, promote, replicate, retire, rollback, status, switchover, upgrade, verify,
+        wait_quiescent, wait_synced,
     };
     #[pymodule_export]
     use crate::{
@@ -27,6 +27,7 @@ mod _core {
         handover::Phase,
         step::{
             clients::{ClientGroup, Clients},
+            persistence::Persistence,
             preflight::{Estimates, Preflight},
             promote::Promote,
             replicate::Replicate,

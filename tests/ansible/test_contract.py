@@ -66,7 +66,7 @@ def test_options_are_the_arguments_of_the_step(modules: dict[str, Options]) -> N
         }
         arguments = inspect.signature(getattr(redis_baton, name)).parameters
         assert own == {
-            argument: parameter.default
+            argument: None if parameter.default is parameter.empty else parameter.default
             for argument, parameter in arguments.items()
             if argument not in SERVERS_AND_MODE
         }, name
