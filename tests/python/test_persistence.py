@@ -8,11 +8,11 @@ import resource
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Callable, Literal
 
 import pytest
-import redis
 import redis_baton as rb
 from redis_baton import Failed, InvalidInput, Refused, TimedOut
 
@@ -33,10 +33,10 @@ ROUND: tuple[Mode, ...] = (
     *("none", "rdb", "aof", "rdb", "both", "aof", "both"),
     *("rdb", "none", "aof", "none", "both", "none"),
 )
-SWITCHES = list(itertools.pairwise(ROUND)) if sys.version_info >= (3, 10) else []
+SWITCHES = list(zip(ROUND, ROUND[1:]))
 KEPT: list[tuple[Mode, Mode]] = [pair for pair in SWITCHES if "none" not in pair]
-# One before the AOF had parts, the first one that had, and the newest of each kind.
-FEW = ("redis-6.0", "redis-7.0", "redis-8.6", "valkey-9.1")
+# One before the AOF had parts, and the newest of each kind.
+FEW = ("redis-6.0", "redis-8.6", "valkey-9.1")
 KEYS = 2000
 SETTINGS = ("save", "appendonly", "appendfsync", "stop-writes-on-bgsave-error")
 
@@ -119,7 +119,7 @@ def test_a_crash_right_after_the_switch_loses_nothing_acknowledged(
             rb.persistence(server=one.url, mode=after, appendfsync="always")
             crash(one)
             report = load.stop()
-        assert report.acknowledged > 100, (before, after)
+        assert report.acknowledged > 0, (before, after)
         assert (report.lost, report.wrong) == (0, 0), (before, after, report)
 
 
@@ -182,7 +182,7 @@ def run_until(server: Instance, mode: str, journal_dir: Path, left: int, whom: i
     )
 
 
-@pytest.mark.parametrize(("before", "after"), KEPT, ids="-".join)
+@pytest.mark.parametrize(("before", "after"), KEPT, ids=[f"{a}-{b}" for a, b in KEPT])
 @pytest.mark.parametrize("name", FEW)
 def test_whoever_dies_after_whichever_command_a_rerun_finishes(
     server: ServerFactory, journal_dir: Path, name: str, before: Mode, after: Mode
@@ -211,25 +211,20 @@ def test_whoever_dies_after_whichever_command_a_rerun_finishes(
 
 
 @pytest.fixture
-def limited() -> Iterator[Any]:
+def limited() -> Callable[..., None]:
     """Limit the size of the files that a server may write, as a full disk does."""
-    limited: list[Instance] = []
 
     def limit(server: Instance, size: int = resource.RLIM_INFINITY) -> None:
-        limited.append(server)
         hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)[1]
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, hard))
 
-    yield limit
-    for server in limited:
-        if server.alive:
-            limit(server)
+    return limit
 
 
-@pytest.mark.parametrize(("before", "after"), KEPT, ids="-".join)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("before", "after"), KEPT, ids=[f"{a}-{b}" for a, b in KEPT])
+@pytest.mark.parametrize("name", FEW)
 def test_a_disk_that_fails_leaves_the_old_way_on(
-    server: ServerFactory, limited: Any, name: str, before: Mode, after: Mode  # noqa: ANN401
+    server: ServerFactory, limited: Callable[..., None], name: str, before: Mode, after: Mode
 ) -> None:
     one = server(name)
     begin(one, before)
@@ -261,7 +256,7 @@ def test_a_disk_that_fails_leaves_the_old_way_on(
 
 
 def test_an_aof_with_always_does_not_end_a_server_whose_disk_is_full(
-    server: ServerFactory, limited: Any  # noqa: ANN401
+    server: ServerFactory, limited: Callable[..., None]
 ) -> None:
     one = server("redis-8.0", save=SAVE, appendfsync="always")
     put(one, "kept")
@@ -273,6 +268,52 @@ def test_an_aof_with_always_does_not_end_a_server_whose_disk_is_full(
     done = rb.persistence(server=one.url, mode="aof")
     assert (done.appendfsync, settings_of(one)["appendfsync"]) == ("always", "always")
     assert "CONFIG SET appendfsync everysec" in "".join(done.actions)
+
+
+@pytest.fixture
+def without_forks(
+    tmp_path: Path, server: ServerFactory
+) -> Iterator[Callable[[str, Mode], Instance]]:
+    """Start a server whose user may start no more processes."""
+    instances: list[Instance] = []
+    setpriv = "setpriv --reuid=65534 --clear-groups" if os.geteuid() == 0 else ""
+
+    def start(name: str, mode: Mode) -> Instance:
+        one = server(name)
+        if setpriv:  # root has no limit: the server runs as another user, who may use these files
+            one.close()
+            program = tmp_path / "unprivileged"
+            capability = "--inh-caps=+dac_override --ambient-caps=+dac_override"
+            program.write_text(f'#!/bin/sh\nexec {setpriv} {capability} {one.binary.server} "$@"\n')
+            program.chmod(0o755)
+            one = Instance(replace(one.binary, server=program), tmp_path / "without-forks")
+            instances.append(one.start())
+        begin(one, mode)
+        limit = [*setpriv.split(), "prlimit", "--pid", str(one.pid), "--nproc=1:"]
+        subprocess.run(limit, check=True, timeout=10)
+        return one
+
+    yield start
+    for one in instances:
+        one.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [("rdb", "aof"), ("aof", "rdb"), ("both", "rdb")])
+@pytest.mark.parametrize("name", FEW)
+def test_a_fork_that_fails_leaves_the_old_way_on(
+    without_forks: Callable[[str, Mode], Instance], name: str, before: Mode, after: Mode
+) -> None:
+    one = without_forks(name, before)
+    with pytest.raises(Failed) as raised:
+        rb.persistence(server=one.url, mode=after)
+    error = raised.value
+    assert (error.reason, error.state) == ("save_failed", "undone"), error
+    assert_readable(error)
+    assert mode_of(one) == before
+    assert "fork: Resource temporarily unavailable" in one.log_tail()
+    one.call("SET", "writes are", "taken")
+    crash(one)
+    assert (mode_of(one), count(one, "kept")) == (before, KEYS)
 
 
 def test_save_points_and_fsync_are_settings_too(server: ServerFactory) -> None:
@@ -323,8 +364,9 @@ def test_a_configuration_file_that_can_not_be_written(server: ServerFactory) -> 
 
 
 def test_a_save_that_runs_already_is_waited_for(server: ServerFactory) -> None:
-    one = server("redis-8.0", save=SAVE, rdb_key_save_delay=2000)
-    put(one, "kept", 1000)
+    keys = 20_000
+    one = server("redis-8.0", save=SAVE, rdb_key_save_delay=100)
+    put(one, "kept", keys)
     one.call("BGSAVE")
     events: list[dict[str, Any]] = []
     with pytest.raises(TimedOut) as raised:
@@ -332,7 +374,6 @@ def test_a_save_that_runs_already_is_waited_for(server: ServerFactory) -> None:
     assert (raised.value.reason, raised.value.state) == ("save_timed_out", "interrupted")
     assert {event["stage"] for event in events if event["event"] == "saving"} == {"waiting"}
     assert settings_of(one)["save"] == SAVE
-    one.call("CONFIG", "SET", "rdb-key-save-delay", "500")
     events.clear()
     done = rb.persistence(server=one.url, mode="aof", on_event=events.append)
     assert (done.mode, done.previous_mode) == ("aof", "both")
@@ -340,13 +381,13 @@ def test_a_save_that_runs_already_is_waited_for(server: ServerFactory) -> None:
     assert writing
     assert {event["file"] for event in writing} == {"aof"}
     last = writing[-1]
-    assert (last["total"], 0 < last["keys"] <= 1000) == (1000, True)
+    assert (last["total"], 0 < last["keys"] <= keys) == (keys, True)
     assert last["rate"] > 0
     assert last["seconds_left"] >= 0
 
 
 def test_a_replica_too(server: ServerFactory) -> None:
-    master, one = server("redis-7.0"), server("redis-8.0")
+    master, one = server("redis-7.0", repl_diskless_sync_delay=0), server("redis-8.0")
     put(master, "kept", 100)
     one.call("REPLICAOF", master.host, master.port)
     eventually(lambda: one.info()["master_link_status"] == "up", "the link is up")
@@ -388,8 +429,9 @@ def test_one_controller_at_a_time(server: ServerFactory) -> None:
     one = server("redis-8.0")
     with one.client() as other:
         other.client_setname("redis-baton:0123456789abcdef")
+        number = other.client_id()
         with fails(Refused, "locked", one):
             rb.persistence(server=one.url, mode="aof")
         assert rb.persistence(server=one.url, mode="aof", break_lock=True).mode == "aof"
-        with pytest.raises(redis.ConnectionError):
-            other.ping()
+        # It had to come again.
+        assert other.client_id() != number

@@ -71,9 +71,7 @@ ALONE = {"server": TARGET_OPTIONS}
 def connection_spec(servers):
     """The options that say where these servers are and how to log in."""
     arguments = {**LOGIN, **TRANSPORT}
-    return {
-        option: arguments[name] for names in servers.values() for name, option in names.items()
-    }
+    return {option: arguments[name] for names in servers.values() for name, option in names.items()}
 
 
 def baton_module(**own):
