@@ -91,13 +91,15 @@ pub enum Record {
         /// Its run id.
         run_id: String,
     },
-    /// A server's persistence is about to be switched: from now on its configuration file may say something else.
-    SwitchBegun {
+    /// A server's persistence is being switched: its configuration file may say something else than it does.
+    Persisting {
         /// The server's run id.
         run_id: String,
+        /// What it writes whose file is complete: `rdb`, `aof`, `both` or `none`.
+        complete: String,
     },
     /// The switch was finished or taken back, and the file says so.
-    SwitchEnded {
+    Persisted {
         /// The server's run id.
         run_id: String,
     },
@@ -305,13 +307,14 @@ impl Journal {
         Ok(!matches!(last.next(), Some(Record::Handover(_))))
     }
 
-    /// Whether a switch of that server's persistence was begun and not ended.
-    pub fn is_switching(&self, server: &str) -> Result<bool> {
-        let last = self.records()?.into_iter().rev().find(|record| match record {
-            Record::SwitchBegun { run_id } | Record::SwitchEnded { run_id } => run_id == server,
-            _ => false,
+    /// Where a switch of a server's persistence was begun and not ended: what was complete at last.
+    pub fn persisting(&self, server: &str) -> Result<Option<String>> {
+        let last = self.records()?.into_iter().rev().find_map(|record| match record {
+            Record::Persisting { run_id, complete } if run_id == server => Some(Some(complete)),
+            Record::Persisted { run_id } if run_id == server => Some(None),
+            _ => None,
         });
-        Ok(matches!(last, Some(Record::SwitchBegun { .. })))
+        Ok(last.flatten())
     }
 
     /// Where it is.
@@ -379,12 +382,15 @@ mod tests {
     #[test]
     fn a_switch_is_open_until_it_is_ended_on_the_same_process() {
         let journal = scratch("switch");
-        assert!(!journal.is_switching("r").unwrap());
-        journal.append(&Record::SwitchBegun { run_id: "r".into() }).unwrap();
-        journal.append(&Record::SwitchEnded { run_id: "another".into() }).unwrap();
-        assert!(journal.is_switching("r").unwrap());
-        journal.append(&Record::SwitchEnded { run_id: "r".into() }).unwrap();
-        assert!(!journal.is_switching("r").unwrap());
+        let begun = |complete: &str| Record::Persisting { run_id: "r".into(), complete: complete.into() };
+        let ended = |server: &str| Record::Persisted { run_id: server.into() };
+        assert_eq!(journal.persisting("r").unwrap(), None);
+        for record in [begun("rdb"), begun("both"), ended("another")] {
+            journal.append(&record).unwrap();
+        }
+        assert_eq!(journal.persisting("r").unwrap().as_deref(), Some("both"));
+        journal.append(&ended("r")).unwrap();
+        assert_eq!(journal.persisting("r").unwrap(), None);
     }
 
     #[test]

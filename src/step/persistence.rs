@@ -66,7 +66,8 @@ pub async fn persistence(call: &ServerCall, options: &Options) -> Result<Persist
         journal: &journal,
         options,
         saving: Saving::new(&server, &info, Deadline::after(options.wait_timeout)),
-        owed: journal.is_switching(&server.identity.run_id)? || !server.raised(&journal)?.is_empty(),
+        begun: journal.persisting(&server.identity.run_id)?,
+        raised: !server.raised(&journal)?.is_empty(),
         plan: plan(&present, &options.wanted, &server.identity),
         present: &present,
     };
@@ -138,20 +139,21 @@ struct Switch<'a> {
     saving: Saving<'a>,
     present: &'a Present,
     plan: Plan,
-    /// Whether an earlier switch did not come to its end: settings may be left to restore, and the file to be written.
-    owed: bool,
+    /// A switch that did not come to its end, with what was complete by then: the configuration file may say something
+    /// else than the server does.
+    begun: Option<String>,
+    /// Whether that has left settings to restore.
+    raised: bool,
 }
 
 impl Switch<'_> {
     /// Does what is to be done. Returns whether the configuration file was written.
     async fn carry_out(&self, info: &Info) -> Result<bool> {
-        let wanted = self.options.wanted.mode;
-        let begun = AofWatch::new(self.present.rewritten, false);
-        if self.present.aof && wanted.aof() {
-            // It may have been turned on a moment ago: then it has nothing yet.
-            self.saving.until_complete(begun).await?;
-        }
-        if self.plan.is_empty() && !self.owed {
+        if self.plan.is_empty() && self.begun.is_none() && !self.raised {
+            if self.present.aof {
+                // It may have been turned on a moment ago by somebody else, and have nothing yet.
+                self.saving.until_complete(self.watch()).await?;
+            }
             return Ok(false);
         }
         if self.options.rewrite && self.server.identity.config_file.is_empty() {
@@ -162,17 +164,45 @@ impl Switch<'_> {
             .at(self.server)
             .remedy("start it with one, or switch it for as long as it runs with rewrite=false"));
         }
-        // Whether the file can be written is known before anything is done. But an AOF that is not complete is not to
-        // get into it.
-        let complete = !self.present.aof || wanted.aof() || begun.clone().judge(info, Duration::ZERO) == Aof::Complete;
-        if !self.plan.is_empty() && complete {
-            self.rewrite().await?;
-        }
-        self.note(Record::SwitchBegun { run_id: self.server.identity.run_id.clone() })?;
+        let sound = match self.begin(info).await {
+            Ok(sound) => sound,
+            Err(error) if self.half_begun() => return Err(self.taken_back(error, true).await),
+            // Nothing was begun, so there is nothing to take back.
+            Err(error) => return Err(error),
+        };
         if let Err(error) = self.complete_the_new().await {
-            return Err(self.taken_back(error).await);
+            let aof_is_new = self.plan.aof == AofWork::TurnOn || self.half_begun() && !sound;
+            return Err(self.taken_back(error, aof_is_new).await);
         }
         self.settle().await
+    }
+
+    /// Sees that the configuration file can be written, before anything is done, and notes what is about to be. Returns
+    /// whether everything that is on is complete, and so may stand in the file.
+    async fn begin(&self, info: &Info) -> Result<bool> {
+        let keeps_aof = self.present.aof && self.options.wanted.mode.aof();
+        if keeps_aof {
+            self.saving.until_complete(self.watch()).await?;
+        }
+        // An AOF that is not complete is not to get into the file.
+        let sound = !self.present.aof || keeps_aof || self.watch().judge(info, Duration::ZERO) == Aof::Complete;
+        if sound {
+            self.note_complete(self.present.mode())?;
+        }
+        if sound && !self.plan.is_empty() {
+            self.rewrite().await?;
+        }
+        Ok(sound)
+    }
+
+    fn watch(&self) -> AofWatch {
+        AofWatch::new(self.present.rewritten, false)
+    }
+
+    /// Whether there is an AOF that a switch has turned on and not seen complete.
+    fn half_begun(&self) -> bool {
+        let complete = self.begun.as_deref();
+        self.present.aof && complete.is_some_and(|mode| mode == Mode::Rdb.as_str() || mode == Mode::None.as_str())
     }
 
     /// Everything up to where something is turned off.
@@ -185,7 +215,10 @@ impl Switch<'_> {
         }
         match self.plan.aof {
             AofWork::Nothing => {}
-            AofWork::TurnOn => self.saving.turn_aof_on(self.present.rewritten).await?,
+            AofWork::TurnOn => {
+                self.saving.turn_aof_on(self.present.rewritten).await?;
+                self.note_complete(Mode::of(self.present.mode().rdb(), true))?;
+            }
             AofWork::Rewrite => self.saving.rewrite_aof().await?,
         }
         self.restore().await?;
@@ -229,22 +262,24 @@ impl Switch<'_> {
             [command] => self.server.change(command).await?,
             commands => self.server.change_together(commands).await.map_err(|e| self.not_saved(e))?,
         }
-        self.note(Record::SwitchEnded { run_id: self.server.identity.run_id.clone() })?;
+        self.note_end()?;
         Ok(self.options.rewrite)
     }
 
-    /// Turns off again what was begun, so that all is as before. An end of our own waiting is no reason to.
-    async fn taken_back(&self, error: Error) -> Error {
+    /// Makes all as it was before, with the AOF turned off again if it is the new one. An end of our own waiting is no
+    /// reason to.
+    async fn taken_back(&self, error: Error, aof_is_new: bool) -> Error {
         if [Code::Cancelled, Code::ConnectionLost, Code::SaveTimedOut].contains(&error.code) {
             return error;
         }
         let _shield = self.server.run.shield();
         let back = async {
-            if self.plan.aof == AofWork::TurnOn && self.server.info("persistence").await?.flag("aof_enabled") {
+            if aof_is_new && self.server.info("persistence").await?.flag("aof_enabled") {
                 self.server.change(&Command::config_set("appendonly", "no")).await?;
             }
             self.restore().await?;
-            self.note(Record::SwitchEnded { run_id: self.server.identity.run_id.clone() })
+            // What an earlier switch has left in the file is still to be put right.
+            if self.begun.is_none() || aof_is_new { self.note_end() } else { Ok(()) }
         };
         match back.await {
             Ok(()) => error.state(State::Undone),
@@ -270,8 +305,18 @@ impl Switch<'_> {
         }
     }
 
-    fn note(&self, record: Record) -> Result<()> {
-        if self.server.run.dry || !self.options.rewrite { Ok(()) } else { self.journal.append(&record) }
+    /// Notes what is complete, before it gets into the configuration file.
+    fn note_complete(&self, mode: Mode) -> Result<()> {
+        let run_id = self.server.identity.run_id.clone();
+        self.note(&Record::Persisting { run_id, complete: mode.as_str().to_owned() })
+    }
+
+    fn note_end(&self) -> Result<()> {
+        self.note(&Record::Persisted { run_id: self.server.identity.run_id.clone() })
+    }
+
+    fn note(&self, record: &Record) -> Result<()> {
+        if self.server.run.dry { Ok(()) } else { self.journal.append(record) }
     }
 
     fn warn(&self, rewritten: bool) {

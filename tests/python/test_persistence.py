@@ -255,6 +255,25 @@ def test_a_disk_that_fails_leaves_the_old_way_on(
     assert (mode_of(one), count(one, "kept")) == (after, KEYS)
 
 
+@pytest.mark.parametrize("after", ["aof", "rdb"])
+def test_an_aof_that_a_dead_controller_began_is_turned_off_if_it_fails(
+    server: ServerFactory, journal_dir: Path, limited: Callable[..., None], after: Mode
+) -> None:
+    one = server("redis-8.0", save=SAVE)
+    begin(one, "rdb")
+    one.call("SAVE")
+    limited(one, 60_000)
+    run_until(one, "aof", journal_dir, 2, 0)
+    assert mode_of(one) == "both"
+    with pytest.raises(Failed) as raised:
+        rb.persistence(server=one.url, mode=after, journal_dir=journal_dir)
+    assert (raised.value.reason, raised.value.state) == ("save_failed", "undone")
+    assert mode_of(one) == "rdb"
+    limited(one)
+    crash(one)
+    assert (mode_of(one), count(one, "kept")) == ("rdb", KEYS)
+
+
 def test_an_aof_with_always_does_not_end_a_server_whose_disk_is_full(
     server: ServerFactory, limited: Callable[..., None]
 ) -> None:
