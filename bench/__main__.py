@@ -54,7 +54,7 @@ def main() -> None:
                 switchover.measure(stage, jobs, options.runs, results)
             if "persistence" in parts:
                 raw["persistence"], table = persistence.measure(
-                    options.new, options.keys, options.runs, Path(scratch)
+                    options.new, options.keys, options.runs, options.around, Path(scratch)
                 )
                 sections["persistence"] = [table]
             if "tasks" in parts:

@@ -27,7 +27,6 @@ DAY_MS = 86_400_000
 # In this order on one server: each follows from the one before. The load alone is measured in the
 # mode that the switch begins with.
 SWITCHES = (("rdb", "aof"), ("aof", "rdb"), ("rdb", "both"), ("both", "aof"), ("aof", "none"))
-LEAST_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,9 @@ class Phase:
     lost: int
 
 
-def measure(name: str, keys: int, runs: int, folder: Path) -> tuple[list[dict[str, Any]], Table]:
+def measure(
+    name: str, keys: int, runs: int, around: float, folder: Path
+) -> tuple[list[dict[str, Any]], Table]:
     """Switch a server of that name under load; return the raw figures and a table."""
     phases: list[Phase] = []
     for run in range(runs):
@@ -55,8 +56,8 @@ def measure(name: str, keys: int, runs: int, folder: Path) -> tuple[list[dict[st
             redis_baton.persistence(server=server.url, mode="rdb", save=SAVE)
             for before, after in SWITCHES:
                 title = f"{before} to {after}"
-                phases.append(_phase(server, title, None))
-                phases.append(_phase(server, title, partial(_switch, server, after)))
+                phases.append(_phase(server, title, 2 * around, None))
+                phases.append(_phase(server, title, 2 * around, partial(_switch, server, after)))
     setup = f"{name}, {keys:,} keys, 16 writers, {runs} runs"
     title = f"Switching the persistence, {RATE:,} writes/s: {setup}"
     return [asdict(phase) for phase in phases], Table(title, COLUMNS, _rows(phases), [ALONE])
@@ -66,13 +67,13 @@ def _switch(server: Instance, mode: Any) -> None:  # noqa: ANN401  (one of the m
     redis_baton.persistence(server=server.url, mode=mode)
 
 
-def _phase(server: Instance, switch: str, act: Callable[[], None] | None) -> Phase:
+def _phase(server: Instance, switch: str, least: float, act: Callable[[], None] | None) -> Phase:
     with Load(port=server.port, rate=RATE, prefix=f"load-{time.monotonic_ns()}") as load:
         began = time.monotonic()
         if act:
             act()
         seconds = time.monotonic() - began
-        time.sleep(max(LEAST_SECONDS - seconds, 0))
+        time.sleep(max(least - seconds, 0))
         report = load.stop()
     return Phase(
         switch=switch,
@@ -100,8 +101,8 @@ COLUMNS = (
     "lost",
 )
 ALONE = (
-    "*alone* is the same load on the same server just before, for 2 seconds; the load of a switch "
-    "lasts as long, or as the switch does. The gap is the longest time without an acknowledged "
+    "*alone* is the same load on the same server just before; the load of a switch lasts as "
+    "long, or as the switch does. The gap is the longest time without an acknowledged "
     "write on any connection."
 )
 

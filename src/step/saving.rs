@@ -95,7 +95,7 @@ impl<'a> Saving<'a> {
         let mut idle_since = Instant::now();
         loop {
             let info = self.server.info("persistence").await?;
-            if info.flag("rdb_bgsave_in_progress") || info.flag("aof_rewrite_in_progress") {
+            if is_writing(&info) {
                 idle_since = Instant::now();
             }
             match watch.judge(&info, idle_since.elapsed()) {
