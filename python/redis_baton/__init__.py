@@ -3,6 +3,7 @@
 Every step is a function with keyword arguments. ``source`` and ``target`` name the two processes,
 as an `Endpoint` or a URL, by the addresses they had when the upgrade began, in every step and for
 good. Each step can be run again at any time: it does what is left to do. `upgrade` runs them all.
+`persistence` is for one ``server``, whatever it is to become.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ._core import (
     Endpoint,
     Estimates,
     Finding,
+    Persistence,
     Phase,
     Preflight,
     Promote,
@@ -45,6 +47,7 @@ clients = checked(_core.clients)
 config = checked(_core.config)
 wait_quiescent = checked(_core.wait_quiescent)
 promote = checked(_core.promote)
+persistence = checked(_core.persistence)
 retire = checked(_core.retire)
 rollback = checked(_core.rollback)
 status = checked(_core.status)
@@ -64,6 +67,7 @@ __all__ = [
     "Failed",
     "Finding",
     "InvalidInput",
+    "Persistence",
     "Phase",
     "Preflight",
     "Promote",
@@ -83,6 +87,7 @@ __all__ = [
     "clients",
     "config",
     "errors",
+    "persistence",
     "preflight",
     "promote",
     "replicate",

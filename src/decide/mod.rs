@@ -6,5 +6,6 @@ pub mod findings;
 pub mod handover;
 pub mod moment;
 pub mod parameters;
+pub mod persistence;
 pub mod stage;
 pub mod warmth;

@@ -101,6 +101,7 @@ result_methods!(
     crate::step::clients::Clients,
     crate::step::config::Config,
     crate::step::config::RestartRequired,
+    crate::step::persistence::Persistence,
     crate::step::preflight::Estimates,
     crate::step::preflight::Preflight,
     crate::step::promote::Promote,

@@ -18,8 +18,8 @@ mod _core {
     use super::guard::stand_guard;
     #[pymodule_export]
     use super::steps::{
-        clients, config, preflight, promote, replicate, retire, rollback, status, switchover, upgrade, verify,
-        wait_quiescent, wait_synced,
+        clients, config, persistence, preflight, promote, replicate, retire, rollback, status, switchover, upgrade,
+        verify, wait_quiescent, wait_synced,
     };
     #[pymodule_export]
     use crate::{
@@ -28,6 +28,7 @@ mod _core {
         step::{
             clients::{ClientGroup, Clients},
             config::{Config, RestartRequired},
+            persistence::Persistence,
             preflight::{Estimates, Preflight},
             promote::Promote,
             replicate::Replicate,

@@ -8,6 +8,7 @@ pub mod client_list;
 pub mod command;
 pub mod config;
 pub mod config_file;
+pub mod files;
 pub mod info;
 mod lock;
 mod wire;
