@@ -15,9 +15,11 @@ from ._core import (
     ClientGroup,
     Clients,
     Database,
+    Dropped,
     Endpoint,
     Estimates,
     Finding,
+    Launch,
     Phase,
     Preflight,
     Promote,
@@ -35,6 +37,7 @@ from ._core import (
 from .errors import BatonError, ConnectionFailed, Failed, InvalidInput, Refused, TimedOut
 
 preflight = checked(_core.preflight)
+launch = checked(_core.launch)
 replicate = checked(_core.replicate)
 wait_synced = checked(_core.wait_synced)
 verify = checked(_core.verify)
@@ -55,11 +58,13 @@ __all__ = [
     "Clients",
     "ConnectionFailed",
     "Database",
+    "Dropped",
     "Endpoint",
     "Estimates",
     "Failed",
     "Finding",
     "InvalidInput",
+    "Launch",
     "Phase",
     "Preflight",
     "Promote",
@@ -77,6 +82,7 @@ __all__ = [
     "__version__",
     "clients",
     "errors",
+    "launch",
     "preflight",
     "promote",
     "replicate",
