@@ -258,13 +258,11 @@ def test_over_tls(server: ServerFactory, place: Place, certificates: Certificate
     assert rb.upgrade(**given, quiet_for=0.1).stage == "switched"
 
 
-def test_at_a_unix_socket(server: ServerFactory, place: Place, journal_dir: Path) -> None:
+def test_at_a_unix_socket(server: ServerFactory, place: Place) -> None:
     source = server("redis-7.0")
     path = source.unix_socket.with_name("t")
     target = rb.Endpoint(port=place.port, unix_socket=str(path))
-    done = rb.launch(
-        source=source.url, target=target, directory=place.directory, journal_dir=journal_dir
-    )
+    done = rb.launch(**{**place.given(source), "target": target})
     assert done.launched
     assert (place.config("unixsocket"), place.config("port")) == (str(path), str(place.port))
 
