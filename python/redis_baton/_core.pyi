@@ -1,6 +1,6 @@
 """The whole surface between the Rust core and Python. Checked against the module by stubtest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
@@ -844,7 +844,7 @@ def launch(
     target: Endpoint | str,
     directory: str | PathLike[str],
     program: str | PathLike[str] | None = None,
-    parameters: dict[str, _Value | list[_Value]] | None = None,
+    parameters: Mapping[str, _Value | Sequence[_Value]] | None = None,
     unit: str | None = None,
     user: str | None = None,
     wait_timeout: float = 30.0,

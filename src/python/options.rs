@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::{
     prelude::*,
-    types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString},
+    types::{PyBool, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple},
 };
 
 use crate::{
@@ -41,13 +41,14 @@ pub fn checks(redirect: &str, aside_port: Option<i64>, force: bool) -> Result<st
 pub fn wishes(given: Option<&Bound<'_, PyAny>>) -> Result<Wishes> {
     let Some(given) = given else { return Ok(Wishes::new()) };
     let wrong = |what: &str| Error::input("parameters", what);
-    let dict = given.cast::<PyDict>().map_err(|_| wrong("is no dict"))?;
+    let items = given.cast::<PyMapping>().ok().and_then(|mapping| mapping.items().ok());
     let mut wishes = Wishes::new();
-    for (name, value) in dict {
+    for item in items.ok_or_else(|| wrong("is no dict"))? {
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract().map_err(|_| wrong("is no dict"))?;
         let name: String = name.extract().map_err(|_| wrong("the name of a parameter is no text"))?;
-        let values = match value.cast::<PyList>() {
-            Ok(list) => list.iter().map(|one| written(&one)).collect(),
-            Err(_) => written(&value).map(|one| vec![one]),
+        let values = match value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+            true => value.try_iter().ok().and_then(|all| all.map(|one| written(&one.ok()?)).collect()),
+            false => written(&value).map(|one| vec![one]),
         };
         let values = values.ok_or_else(|| wrong(&format!("{name}: is no text, number, bool, or list of them")))?;
         wishes.insert(name.to_lowercase(), values);
