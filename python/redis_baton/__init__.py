@@ -17,10 +17,12 @@ from ._core import (
     Clients,
     Config,
     Database,
+    Dropped,
     Endpoint,
     Estimates,
     Finding,
     Persistence,
+    Launch,
     Phase,
     Preflight,
     Promote,
@@ -39,6 +41,7 @@ from ._core import (
 from .errors import BatonError, ConnectionFailed, Failed, InvalidInput, Refused, TimedOut
 
 preflight = checked(_core.preflight)
+launch = checked(_core.launch)
 replicate = checked(_core.replicate)
 wait_synced = checked(_core.wait_synced)
 verify = checked(_core.verify)
@@ -62,12 +65,14 @@ __all__ = [
     "Config",
     "ConnectionFailed",
     "Database",
+    "Dropped",
     "Endpoint",
     "Estimates",
     "Failed",
     "Finding",
     "InvalidInput",
     "Persistence",
+    "Launch",
     "Phase",
     "Preflight",
     "Promote",
@@ -88,6 +93,7 @@ __all__ = [
     "config",
     "errors",
     "persistence",
+    "launch",
     "preflight",
     "promote",
     "replicate",

@@ -1,5 +1,6 @@
 //! Decisions, apart from I/O: facts in; a verdict, or what to do next, out.
 
+pub mod carry;
 pub mod compat;
 pub mod course;
 pub mod findings;
@@ -7,5 +8,6 @@ pub mod handover;
 pub mod moment;
 pub mod parameters;
 pub mod persistence;
+pub mod room;
 pub mod stage;
 pub mod warmth;

@@ -95,6 +95,7 @@ macro_rules! result_methods {
 }
 
 result_methods!(
+    crate::decide::carry::Dropped,
     crate::decide::findings::Finding,
     crate::handover::Phase,
     crate::step::clients::ClientGroup,
@@ -102,6 +103,7 @@ result_methods!(
     crate::step::config::Config,
     crate::step::config::RestartRequired,
     crate::step::persistence::Persistence,
+    crate::step::launch::Launch,
     crate::step::preflight::Estimates,
     crate::step::preflight::Preflight,
     crate::step::promote::Promote,

@@ -18,16 +18,17 @@ mod _core {
     use super::guard::stand_guard;
     #[pymodule_export]
     use super::steps::{
-        clients, config, persistence, preflight, promote, replicate, retire, rollback, status, switchover, upgrade,
-        verify, wait_quiescent, wait_synced,
+        clients, config, launch, persistence, preflight, promote, replicate, retire, rollback, status, switchover,
+        upgrade, verify, wait_quiescent, wait_synced,
     };
     #[pymodule_export]
     use crate::{
-        decide::findings::Finding,
+        decide::{carry::Dropped, findings::Finding},
         handover::Phase,
         step::{
             clients::{ClientGroup, Clients},
             config::{Config, RestartRequired},
+            launch::Launch,
             persistence::Persistence,
             preflight::{Estimates, Preflight},
             promote::Promote,

@@ -51,8 +51,8 @@ pub fn within(field: &str, value: i64, least: u32, most: u32) -> Result<u32> {
         .ok_or_else(|| Error::input(field, format!("{value} is not between {least} and {most}")))
 }
 
-/// A mapping of parameters to values, as text: a list is one text, since a parameter has as many words as it needs.
-pub fn parameters(given: &Bound<'_, PyAny>) -> Result<Vec<(String, String)>> {
+/// A mapping of parameters to values as text, or to a list of them: the lines that a parameter has in a file.
+pub fn parameters(given: &Bound<'_, PyAny>) -> Result<Vec<(String, Vec<String>)>> {
     let wrong = |problem: &str| Error::input("parameters", problem);
     let mapping = given.cast::<PyMapping>().map_err(|_| wrong("is not a mapping of names to values"))?;
     let items = mapping.items().map_err(|_| wrong("can't be read"))?;
@@ -63,11 +63,11 @@ pub fn parameters(given: &Bound<'_, PyAny>) -> Result<Vec<(String, String)>> {
                 item.extract().map_err(|_| wrong("can't be read"))?;
             let name: String = name.extract().map_err(|_| wrong("a name is not a string"))?;
             if !value.is_instance_of::<PyList>() && !value.is_instance_of::<PyTuple>() {
-                return Ok((name.clone(), text(&name, &value)?));
+                return Ok((name.clone(), vec![text(&name, &value)?]));
             }
             let lines: Vec<Bound<'_, PyAny>> = value.extract().map_err(|_| wrong("can't be read"))?;
-            let lines: Vec<_> = lines.iter().map(|line| text(&name, line)).collect::<Result<_>>()?;
-            Ok((name, lines.join(" ")))
+            let lines = lines.iter().map(|line| text(&name, line)).collect::<Result<_>>()?;
+            Ok((name, lines))
         })
         .collect()
 }

@@ -13,9 +13,9 @@ use super::{
 use crate::{
     decide::persistence::Wanted,
     step::{
-        self, clients::Clients, config::Config, persistence::Persistence, preflight::Preflight, promote::Promote,
-        replicate::Replicate, retire::Retire, seconds, status::Status, switchover::Switchover, verify::Verify,
-        wait_quiescent::WaitQuiescent, wait_synced::WaitSynced,
+        self, clients::Clients, config::Config, launch::Launch, persistence::Persistence, preflight::Preflight,
+        promote::Promote, replicate::Replicate, retire::Retire, seconds, status::Status, switchover::Switchover,
+        verify::Verify, wait_quiescent::WaitQuiescent, wait_synced::WaitSynced,
     },
     upgrade::{self as procedure, Step, Upgrade},
 };
@@ -38,6 +38,35 @@ pub fn preflight(
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.run(py, |call| {
         let options = checks(redirect, aside_port, force)?;
         Ok(async move { step::preflight::preflight(&call, &options).await })
+    })
+}
+
+/// Run a target on this host with the live configuration of the source, and files of its own.
+#[pyfunction]
+#[pyo3(signature = (*, source, target, directory, program=None, parameters=None, unit=None, user=None, wait_timeout=30.0,
+    force=false, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
+pub fn launch(
+    py: Python<'_>,
+    source: &Bound<'_, PyAny>,
+    target: &Bound<'_, PyAny>,
+    directory: PathBuf,
+    program: Option<PathBuf>,
+    parameters: Option<&Bound<'_, PyAny>>,
+    unit: Option<String>,
+    user: Option<String>,
+    wait_timeout: f64,
+    force: bool,
+    break_lock: bool,
+    dry_run: bool,
+    journal_dir: Option<PathBuf>,
+    on_event: Option<Py<PyAny>>,
+) -> PyResult<Launch> {
+    let parameters = parameters.map_or(Ok(Vec::new()), read_parameters).map_err(|e| exception(&e, None))?;
+    let parameters = parameters.into_iter().map(|(name, lines)| (name.to_lowercase(), lines)).collect();
+    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
+        let wait_timeout = seconds("wait_timeout", wait_timeout)?;
+        let options = step::launch::Options { directory, program, parameters, unit, user, wait_timeout, force };
+        Ok(async move { step::launch::launch(&call, &options).await })
     })
 }
 
@@ -246,6 +275,8 @@ pub fn config(
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Config> {
     let parameters = read_parameters(parameters).map_err(|e| exception(&e, None))?;
+    // Over the wire a parameter has one value, of as many words as it needs.
+    let parameters = parameters.into_iter().map(|(name, lines)| (name, lines.join(" "))).collect();
     Alone { server, dry_run, break_lock, on_event }.run(py, |call| {
         let options = step::config::Options { parameters, rewrite };
         Ok(async move { step::config::config(&call, &options).await })

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod config;
 pub mod guard;
 mod hand_over;
+pub mod launch;
 mod login;
 mod moment;
 pub mod persistence;

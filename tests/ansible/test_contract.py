@@ -20,7 +20,7 @@ CONNECTION = {
     prefix + name
     for name in inspect.signature(redis_baton.Endpoint).parameters
     for prefix in ("", "login_", "source_")
-}
+} - {"user"}  # who runs the server of a launch
 # Whether a result is a failure is left to the caller in Python.
 OUR_OWN = {"preflight": {"fail"}}
 
