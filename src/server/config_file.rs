@@ -2,13 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Server, info::Info};
-
-/// The clock of `/proc/PID/stat`, in ticks a second: the same on every Linux.
-const TICKS: f64 = 100.0;
-
-/// How far apart two clocks may be that tell for how long a process has run, in seconds.
-const APART: f64 = 3.0;
+use super::{Server, files::Files};
 
 /// What a configuration file says, by parameter. The values of lines with the same name are joined.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -43,34 +37,14 @@ impl ConfigFile {
 }
 
 impl Server {
-    /// Its configuration file; none where it has none, can't be read from here, or may be another server's: a file
-    /// counts only if the server's process is one of this host.
+    /// Its configuration file; none where it has none, or it can't be read from here.
     pub async fn config_file(&self) -> Option<ConfigFile> {
-        if self.identity.config_file.is_empty() || !runs_here(&self.info("server").await.ok()?) {
+        if self.identity.config_file.is_empty() {
             return None;
         }
-        std::fs::read_to_string(&self.identity.config_file).ok().map(|text| ConfigFile::parse(&text))
+        let files = Files::of(self, &self.info("server").await.ok()?)?;
+        files.read(&self.identity.config_file).ok().map(|text| ConfigFile::parse(&text))
     }
-}
-
-/// Whether the process is one of this host: there is one of that number here that has run for as long.
-fn runs_here(info: &Info) -> bool {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let age = || {
-        let stat = read(&format!("/proc/{}/stat", info.number("process_id")?))?;
-        age(&stat, &read("/proc/uptime")?)
-    };
-    match (age(), info.number("uptime_in_seconds")) {
-        (Some(age), Some(uptime)) => (age - uptime as f64).abs() < APART,
-        _ => false,
-    }
-}
-
-/// Seconds for which a process has run.
-fn age(stat: &str, uptime: &str) -> Option<f64> {
-    // The name of a process comes first, and may contain anything.
-    let started: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-    Some(uptime.split_whitespace().next()?.parse::<f64>().ok()? - started / TICKS)
 }
 
 /// The words of a line, as the server takes it apart.
@@ -133,12 +107,5 @@ mod tests {
         assert_eq!(value("proc-title-template"), Some("{title} it's"));
         assert_eq!(value("timeout"), None);
         assert_eq!(file.value(&["slave-priority".into(), "save".into()]), Some("3600 1 300 100"));
-    }
-
-    #[test]
-    fn how_long_a_process_has_run() {
-        let stat = "42 (redis ) server) S 1 42 42 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 5 0 10000 1 1";
-        assert_eq!(age(stat, "160.5 300.1\n"), Some(60.5));
-        assert_eq!(age("", "160.5 1\n"), None);
     }
 }

@@ -19,7 +19,11 @@ use crate::{
 };
 
 /// What is raised for a handover on the server that is demoted.
-const DEMOTED_SETTINGS: [&str; 4] = ["repl-ping-replica-period", "masteruser", "masterauth", "tls-replication"];
+const DEMOTED_SETTINGS: [&str; 5] =
+    ["repl-ping-replica-period", "maxmemory", "masteruser", "masterauth", "tls-replication"];
+
+/// What of that is over as soon as it is demoted.
+const CUT_SETTINGS: [&str; 2] = ["repl-ping-replica-period", "maxmemory"];
 
 /// What is raised for it on the server that is promoted.
 const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];
@@ -80,7 +84,7 @@ async fn keep(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<bool> {
     // The connection may have been lost in the cut.
     let aside = Server::connect(&pair.run, cut.demoted.side, &at(cut.demoted, cut.handover.aside)).await;
     let demoted = aside.unwrap_or_else(|_| cut.demoted.clone());
-    demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
+    demoted.restore(&pair.journal, Some(&CUT_SETTINGS)).await?;
     let warm = link(pair, &demoted, cut.promoted, options.login.as_ref()).await?;
     save_demoted(pair, &demoted, cut.handover, options).await?;
     Ok(warm)
@@ -128,7 +132,7 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
     go_home(pair, look, promoted).await?;
     let demoted = pair.side(to.other()).ok();
     if let Some(demoted) = demoted {
-        demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
+        demoted.restore(&pair.journal, Some(&CUT_SETTINGS)).await?;
     }
     let handed_over = pair.handover.as_ref().filter(|record| record.demoted() == to.other());
     let Some(record) = handed_over else { return Ok(false) };

@@ -9,9 +9,10 @@ use super::{
     at,
     bring_back::WHAT_IT_TOOK,
     guard::{Guard, Job},
-    login::{Login, find_login, fuse},
+    login::Login,
     moment::good_moment,
     preflight,
+    prepare::prepare,
     replicas::others,
     route,
 };
@@ -30,7 +31,7 @@ use crate::{
     pair::{Look, Pair, see},
     redirect,
     run::Event,
-    server::{Command, Server, Side, config::MIN_REPLICAS},
+    server::{Command, Server, Side},
 };
 
 /// The longest pause of a source before 6.2.
@@ -38,10 +39,6 @@ const FENCED_PAUSE: Duration = Duration::from_millis(400);
 
 /// For how long at least writes flow between two attempts.
 const REST: Duration = Duration::from_millis(20);
-
-/// A PING every that many seconds: none in the time of a handover. Each one moves the offset, and a demoted master that
-/// is ahead of its successor by a PING can't follow it by a partial resync.
-const NO_PINGS: &str = "86400";
 
 /// What is wished.
 #[derive(Clone)]
@@ -393,32 +390,6 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
         from,
         fenced,
     })
-}
-
-/// Everything that can be done before writes have to wait.
-async fn prepare(
-    pair: &Pair,
-    demoted: &Server,
-    promoted: &Server,
-    handover: &Handover,
-    options: &Options,
-) -> Result<()> {
-    let journal = &pair.journal;
-    let config = promoted.config(&["repl-backlog-size", MIN_REPLICAS]).await?;
-    let number = |name: &str| config.get(name).and_then(|value| value.parse::<u64>().ok());
-    if number("repl-backlog-size").is_some_and(|size| size < options.backlog_bytes) {
-        promoted.raise(journal, "repl-backlog-size", &options.backlog_bytes.to_string()).await?;
-    }
-    // Right after its promotion nobody follows it yet, and it would refuse all writes.
-    if number(MIN_REPLICAS).is_some_and(|wanted| wanted > 0) {
-        promoted.raise(journal, MIN_REPLICAS, "0").await?;
-    }
-    // Tried now, needed after the promotion.
-    find_login(pair, demoted, promoted, handover.from, options.login.as_ref()).await?;
-    if demoted.side == Side::Source {
-        fuse(pair, demoted).await?;
-    }
-    demoted.raise(journal, "repl-ping-replica-period", NO_PINGS).await
 }
 
 /// Whether the demoted server can leave its port.

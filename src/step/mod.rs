@@ -12,6 +12,7 @@ mod login;
 mod moment;
 pub mod persistence;
 pub mod preflight;
+mod prepare;
 pub mod promote;
 mod replicas;
 pub mod replicate;

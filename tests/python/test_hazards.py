@@ -324,3 +324,19 @@ def test_a_hundred_databases(server: ServerFactory, journal_dir: Path) -> None:
     assert rb.verify(**pair.given).equal
     assert rb.rollback(**pair.given).warm
     assert config_of(pair.source)["databases"] == "100"
+
+
+@pytest.mark.parametrize("old", ["redis-6.0", "redis-7.0", "valkey-8.1"])
+def test_a_source_that_is_full_is_handed_over(pair_of: PairFactory, old: str) -> None:
+    """It refuses writes, and whatever is queued in a MULTI."""
+    pair = pair_of(old, "valkey-9.1")
+    pair.follow()
+    limit = pair.source.info("memory")["used_memory"] - 1000
+    pair.source.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    pair.source.call("CONFIG", "SET", "maxmemory", limit)
+    with pytest.raises(redis.RedisError):
+        pair.source.call("SET", "one", "more")
+    assert rb.switchover(**pair.given).changed
+    assert pair.target.role == "master"
+    if pair.source.alive:
+        assert pair.source.call("CONFIG", "GET", "maxmemory") == {"maxmemory": str(limit)}

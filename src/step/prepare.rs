@@ -1,0 +1,62 @@
+//! What is raised for a handover before writes have to wait, and tried that is needed after it.
+
+use super::{
+    hand_over::Options,
+    login::{find_login, fuse},
+};
+use crate::{
+    error::Result,
+    journal::{Handover, Journal},
+    pair::Pair,
+    server::{Server, Side, config::MIN_REPLICAS},
+};
+
+/// A PING every that many seconds: none in the time of a handover. Each one moves the offset, and a demoted master that
+/// is ahead of its successor by a PING can't follow it by a partial resync.
+const NO_PINGS: &str = "86400";
+
+/// From that share of `maxmemory` on a server counts as full, since it may be so when it is demoted.
+const FULL_PERCENT: u64 = 95;
+
+/// Bytes that it gets more, at least.
+const LEAST_ROOM: u64 = 16 << 20;
+
+/// Everything that can be done before writes have to wait.
+pub(super) async fn prepare(
+    pair: &Pair,
+    demoted: &Server,
+    promoted: &Server,
+    handover: &Handover,
+    options: &Options,
+) -> Result<()> {
+    let journal = &pair.journal;
+    let config = promoted.config(&["repl-backlog-size", MIN_REPLICAS]).await?;
+    let number = |name: &str| config.get(name).and_then(|value| value.parse::<u64>().ok());
+    if number("repl-backlog-size").is_some_and(|size| size < options.backlog_bytes) {
+        promoted.raise(journal, "repl-backlog-size", &options.backlog_bytes.to_string()).await?;
+    }
+    // Right after its promotion nobody follows it yet, and it would refuse all writes.
+    if number(MIN_REPLICAS).is_some_and(|wanted| wanted > 0) {
+        promoted.raise(journal, MIN_REPLICAS, "0").await?;
+    }
+    // Tried now, needed after the promotion.
+    find_login(pair, demoted, promoted, handover.from, options.login.as_ref()).await?;
+    if demoted.side == Side::Source {
+        fuse(pair, demoted).await?;
+    }
+    lift_memory_limit(journal, demoted).await?;
+    demoted.raise(journal, "repl-ping-replica-period", NO_PINGS).await
+}
+
+/// A server that is full, and finds nothing to evict, refuses whatever is queued in a `MULTI`: its demotion too. So it gets
+/// a little more room for the time of the cut.
+async fn lift_memory_limit(journal: &Journal, demoted: &Server) -> Result<()> {
+    let memory = demoted.info("memory").await?;
+    let number = |name| memory.number(name).unwrap_or_default();
+    let (used, limit) = (number("used_memory"), number("maxmemory"));
+    let evicts = memory.get("maxmemory_policy").is_some_and(|policy| policy.starts_with("allkeys"));
+    if limit == 0 || evicts || used < limit / 100 * FULL_PERCENT {
+        return Ok(());
+    }
+    demoted.raise(journal, "maxmemory", &(used.max(limit) + (limit / 8).max(LEAST_ROOM)).to_string()).await
+}
