@@ -138,6 +138,8 @@ codes! {
     NoGoodMoment, "no_good_moment", TimedOut;
     /// Application commands kept arriving.
     NotQuiet, "not_quiet", TimedOut;
+    /// The process that was to be restarted is still the same one.
+    NotRestarted, "not_restarted", TimedOut;
     /// The server did not end in time after SHUTDOWN.
     StillRunning, "still_running", TimedOut;
     /// A server did not answer a command in time, or the connection broke.

@@ -29,6 +29,7 @@ from ._core import (
     Upgrade,
     Verify,
     WaitQuiescent,
+    WaitReady,
     WaitSynced,
     __version__,
 )
@@ -46,6 +47,7 @@ retire = checked(_core.retire)
 rollback = checked(_core.rollback)
 status = checked(_core.status)
 upgrade = checked(_core.upgrade)
+wait_ready = checked(_core.wait_ready)
 
 __all__ = [
     "REASONS",
@@ -73,6 +75,7 @@ __all__ = [
     "Upgrade",
     "Verify",
     "WaitQuiescent",
+    "WaitReady",
     "WaitSynced",
     "__version__",
     "clients",
@@ -87,5 +90,6 @@ __all__ = [
     "upgrade",
     "verify",
     "wait_quiescent",
+    "wait_ready",
     "wait_synced",
 ]
