@@ -128,6 +128,26 @@ codes! {
     CountsDiffer, "counts_differ", Refused;
     /// A key that was read on both servers differs.
     ValuesDiffer, "values_differ", Refused;
+    /// The target does not know a rule of an ACL user of the source.
+    UserRefused, "user_refused", Refused;
+    /// Something else listens where the new instance is to run.
+    PortTaken, "port_taken", Refused;
+    /// The new instance is to run on another host than the one this runs on.
+    OtherHost, "other_host", Refused;
+    /// The new instance runs already, but was launched with other parameters or another program.
+    LaunchedOtherwise, "launched_otherwise", Refused;
+    /// The directory holds files of something else, or another server works in it.
+    DirectoryInUse, "directory_in_use", Refused;
+    /// This host does not allow it: a directory can't be written, or another user not be taken.
+    HostDenied, "host_denied", Refused;
+    /// The program is no Redis or Valkey that runs on this host.
+    ProgramUnusable, "program_unusable", Refused;
+    /// There is not enough memory for a second server with the same data.
+    MemoryShort, "memory_short", Refused;
+    /// There is not enough space for the files of a second server.
+    DiskShort, "disk_short", Refused;
+    /// The new instance did not come up; it was ended, and nothing of it is left.
+    LaunchFailed, "launch_failed", Failed;
     /// The initial sync starts over and over.
     SyncLoops, "sync_loops", Failed;
     /// The replication link did not come up, or the sync did not end, in time.

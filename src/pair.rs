@@ -352,7 +352,12 @@ pub async fn see(server: &Server) -> Result<Seen> {
 }
 
 /// Logs in at an address: with its own login, else with the other one's.
-async fn log_in(run: &Arc<Run>, side: Side, endpoint: &Endpoint, other: Option<&Endpoint>) -> Result<Server> {
+pub(crate) async fn log_in(
+    run: &Arc<Run>,
+    side: Side,
+    endpoint: &Endpoint,
+    other: Option<&Endpoint>,
+) -> Result<Server> {
     let first = Server::connect(run, side, endpoint).await;
     if let Ok(server) = &first
         && server.identity.mode == "sentinel"

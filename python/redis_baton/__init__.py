@@ -15,9 +15,11 @@ from ._core import (
     ClientGroup,
     Clients,
     Database,
+    Dropped,
     Endpoint,
     Estimates,
     Finding,
+    Launch,
     Phase,
     Preflight,
     Promote,
@@ -36,6 +38,7 @@ from ._core import (
 from .errors import BatonError, ConnectionFailed, Failed, InvalidInput, Refused, TimedOut
 
 preflight = checked(_core.preflight)
+launch = checked(_core.launch)
 replicate = checked(_core.replicate)
 wait_synced = checked(_core.wait_synced)
 verify = checked(_core.verify)
@@ -57,11 +60,13 @@ __all__ = [
     "Clients",
     "ConnectionFailed",
     "Database",
+    "Dropped",
     "Endpoint",
     "Estimates",
     "Failed",
     "Finding",
     "InvalidInput",
+    "Launch",
     "Phase",
     "Preflight",
     "Promote",
@@ -80,6 +85,7 @@ __all__ = [
     "__version__",
     "clients",
     "errors",
+    "launch",
     "preflight",
     "promote",
     "replicate",

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, final
 
 _Event: TypeAlias = dict[str, Any]
 _OnEvent: TypeAlias = Callable[[_Event], object]
+_Value: TypeAlias = str | int | float | bool
 _Redirect: TypeAlias = Literal["takeover", "none"]
 _Step: TypeAlias = Literal[
     "preflight", "replicate", "wait_synced", "verify", "switchover", "wait_quiescent", "retire"
@@ -17,9 +18,11 @@ __all__ = [
     "ClientGroup",
     "Clients",
     "Database",
+    "Dropped",
     "Endpoint",
     "Estimates",
     "Finding",
+    "Launch",
     "Phase",
     "Preflight",
     "Promote",
@@ -35,6 +38,7 @@ __all__ = [
     "WaitSynced",
     "__version__",
     "clients",
+    "launch",
     "preflight",
     "promote",
     "replicate",
@@ -194,6 +198,78 @@ class Preflight:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
+class Dropped:
+    """A parameter of the source that its successor starts without."""
+
+    @property
+    def parameter(self) -> str:
+        """Its name."""
+    @property
+    def value(self) -> str:
+        """The source's value; that of a secret is masked."""
+    @property
+    def why(self) -> str:
+        """Why it is not carried."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Launch:
+    """What `launch` returns."""
+
+    @property
+    def launched(self) -> bool:
+        """Whether the target runs."""
+    @property
+    def pid(self) -> int | None:
+        """The number of its process; None if it does not run."""
+    @property
+    def config_file(self) -> str:
+        """Its configuration file."""
+    @property
+    def log_file(self) -> str:
+        """Its log."""
+    @property
+    def program(self) -> str:
+        """The program that it runs."""
+    @property
+    def version(self) -> str:
+        """What that is, such as `Valkey 9.1.2`."""
+    @property
+    def carried(self) -> list[str]:
+        """Parameters that were carried because the new program's default is another."""
+    @property
+    def users_carried(self) -> list[str]:
+        """ACL users that were carried."""
+    @property
+    def dropped(self) -> list[Dropped]:
+        """Parameters that were not carried, and why."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Both servers before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
 class Replicate:
     """What `replicate` returns."""
 
@@ -203,6 +279,12 @@ class Replicate:
     @property
     def users_carried(self) -> list[str]:
         """The ACL users carried over by this call."""
+    @property
+    def users_overwritten(self) -> list[str]:
+        """Those of them that the target had with other rules."""
+    @property
+    def users_only_on_target(self) -> list[str]:
+        """ACL users that only the target has. They stay."""
     @property
     def changed(self) -> bool:
         """Whether a command that changes a server was sent; in a dry run, whether one would be."""
@@ -813,6 +895,51 @@ def preflight(
 
     Raises:
         BatonError: ConnectionFailed or Refused (the same server twice): nothing is changed.
+    """
+
+def launch(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    directory: str | PathLike[str],
+    program: str | PathLike[str] | None = None,
+    parameters: dict[str, _Value | list[_Value]] | None = None,
+    unit: str | None = None,
+    user: str | None = None,
+    wait_timeout: float = 30.0,
+    force: bool = False,
+    break_lock: bool = False,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Launch:
+    """Run a target on this host with the live configuration of the source, and files of its own.
+
+    What the source has now counts, not what its file says. The program is run for a moment and
+    asked which parameters it knows; those that it does not are dropped, with a warning.
+
+    Args:
+        source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
+            began.
+        target: the address at which the new instance is to listen, likewise, on this host.
+        directory: where it keeps its files; made if it is missing, refused if it has other files.
+        program: the server to run; None for the source's own.
+        parameters: values that go before the source's. A directive that may come several times,
+            such as `loadmodule`, takes a list.
+        unit: the systemd unit that runs it; None for a process of its own.
+        user: the user who runs it and owns its files; None for the caller. Needs root.
+        wait_timeout: seconds to wait at most until it answers.
+        force: launch it though memory or disk seem short.
+        break_lock: cut off another controller that is at work on these servers.
+        dry_run: look and decide only; nothing is changed. The program is still asked.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`port_taken`, `directory_in_use`, `memory_short` and others): nothing
+            is changed. Failed (`launch_failed`): it did not come up, and nothing of it is left.
     """
 
 def replicate(

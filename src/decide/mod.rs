@@ -1,9 +1,11 @@
 //! Decisions, apart from I/O: facts in; a verdict, or what to do next, out.
 
+pub mod carry;
 pub mod compat;
 pub mod course;
 pub mod findings;
 pub mod handover;
 pub mod moment;
+pub mod room;
 pub mod stage;
 pub mod warmth;

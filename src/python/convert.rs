@@ -95,10 +95,12 @@ macro_rules! result_methods {
 }
 
 result_methods!(
+    crate::decide::carry::Dropped,
     crate::decide::findings::Finding,
     crate::handover::Phase,
     crate::step::clients::ClientGroup,
     crate::step::clients::Clients,
+    crate::step::launch::Launch,
     crate::step::preflight::Estimates,
     crate::step::preflight::Preflight,
     crate::step::promote::Promote,

@@ -18,15 +18,16 @@ mod _core {
     use super::guard::stand_guard;
     #[pymodule_export]
     use super::steps::{
-        clients, preflight, promote, replicate, retire, rollback, status, switchover, upgrade, verify, wait_quiescent,
-        wait_ready, wait_synced,
+        clients, launch, preflight, promote, replicate, retire, rollback, status, switchover, upgrade, verify,
+        wait_quiescent, wait_ready, wait_synced,
     };
     #[pymodule_export]
     use crate::{
-        decide::findings::Finding,
+        decide::{carry::Dropped, findings::Finding},
         handover::Phase,
         step::{
             clients::{ClientGroup, Clients},
+            launch::Launch,
             preflight::{Estimates, Preflight},
             promote::Promote,
             replicate::Replicate,

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use pyo3::prelude::*;
+use pyo3::{
+    prelude::*,
+    types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString},
+};
 
 use crate::{
     Error, Result,
-    decide::findings::Redirect,
+    decide::{carry::Wishes, findings::Redirect},
     step::{self, Login, seconds},
 };
 
@@ -32,6 +35,33 @@ pub fn checks(redirect: &str, aside_port: Option<i64>, force: bool) -> Result<st
         aside_port: aside_port.map(port).transpose()?,
         force,
     })
+}
+
+/// Reads parameters of a server: a value, or a list of them for a directive that may come several times.
+pub fn wishes(given: Option<&Bound<'_, PyAny>>) -> Result<Wishes> {
+    let Some(given) = given else { return Ok(Wishes::new()) };
+    let wrong = |what: &str| Error::input("parameters", what);
+    let dict = given.cast::<PyDict>().map_err(|_| wrong("is no dict"))?;
+    let mut wishes = Wishes::new();
+    for (name, value) in dict {
+        let name: String = name.extract().map_err(|_| wrong("the name of a parameter is no text"))?;
+        let values = match value.cast::<PyList>() {
+            Ok(list) => list.iter().map(|one| written(&one)).collect(),
+            Err(_) => written(&value).map(|one| vec![one]),
+        };
+        let values = values.ok_or_else(|| wrong(&format!("{name}: is no text, number, bool, or list of them")))?;
+        wishes.insert(name.to_lowercase(), values);
+    }
+    Ok(wishes)
+}
+
+fn written(value: &Bound<'_, PyAny>) -> Option<String> {
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Some(if flag.is_true() { "yes" } else { "no" }.into());
+    }
+    let plain =
+        [value.is_instance_of::<PyString>(), value.is_instance_of::<PyInt>(), value.is_instance_of::<PyFloat>()];
+    plain.contains(&true).then(|| value.str().ok()?.extract().ok()).flatten()
 }
 
 pub fn at_least(field: &str, value: i64, least: u32) -> Result<u64> {

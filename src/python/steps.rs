@@ -8,13 +8,13 @@ use pyo3::prelude::*;
 use super::{
     call::{Alone, Common},
     convert::exception,
-    options::{Handover, at_least, checks, guard_command, login, quiescence, within},
+    options::{Handover, at_least, checks, guard_command, login, quiescence, wishes, within},
 };
 use crate::{
     step::{
-        self, clients::Clients, preflight::Preflight, promote::Promote, replicate::Replicate, retire::Retire, seconds,
-        status::Status, switchover::Switchover, verify::Verify, wait_quiescent::WaitQuiescent, wait_ready::WaitReady,
-        wait_synced::WaitSynced,
+        self, clients::Clients, launch::Launch, preflight::Preflight, promote::Promote, replicate::Replicate,
+        retire::Retire, seconds, status::Status, switchover::Switchover, verify::Verify, wait_quiescent::WaitQuiescent,
+        wait_ready::WaitReady, wait_synced::WaitSynced,
     },
     upgrade::{self as procedure, Step, Upgrade},
 };
@@ -37,6 +37,34 @@ pub fn preflight(
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.run(py, |call| {
         let options = checks(redirect, aside_port, force)?;
         Ok(async move { step::preflight::preflight(&call, &options).await })
+    })
+}
+
+/// Run a target on this host with the live configuration of the source, and files of its own.
+#[pyfunction]
+#[pyo3(signature = (*, source, target, directory, program=None, parameters=None, unit=None, user=None, wait_timeout=30.0,
+    force=false, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
+pub fn launch(
+    py: Python<'_>,
+    source: &Bound<'_, PyAny>,
+    target: &Bound<'_, PyAny>,
+    directory: PathBuf,
+    program: Option<PathBuf>,
+    parameters: Option<&Bound<'_, PyAny>>,
+    unit: Option<String>,
+    user: Option<String>,
+    wait_timeout: f64,
+    force: bool,
+    break_lock: bool,
+    dry_run: bool,
+    journal_dir: Option<PathBuf>,
+    on_event: Option<Py<PyAny>>,
+) -> PyResult<Launch> {
+    let parameters = wishes(parameters).map_err(|e| exception(&e, None))?;
+    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
+        let wait_timeout = seconds("wait_timeout", wait_timeout)?;
+        let options = step::launch::Options { directory, program, parameters, unit, user, wait_timeout, force };
+        Ok(async move { step::launch::launch(&call, &options).await })
     })
 }
 

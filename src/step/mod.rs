@@ -6,6 +6,7 @@ mod bring_back;
 pub mod clients;
 pub mod guard;
 mod hand_over;
+pub mod launch;
 mod login;
 mod moment;
 pub mod preflight;

@@ -10,12 +10,12 @@ use super::{
 use crate::{
     decide::{findings, stage::Stage},
     error::{Code, Error, Result, State},
-    facts::{finish, step_result},
-    pair::Pair,
+    facts::{Facts, finish, step_result},
+    pair::{Pair, log_in, see},
     run::Deadline,
     server::{
-        Command, Server,
-        acl::to_carry,
+        Command, Server, Side,
+        acl::{Users, to_carry},
         info::{Role, Version, keyspace},
     },
 };
@@ -42,6 +42,10 @@ step_result! {
         pub replicating: bool,
         /// The ACL users carried over by this call.
         pub users_carried: Vec<String>,
+        /// Those of them that the target had with other rules.
+        pub users_overwritten: Vec<String>,
+        /// ACL users that only the target has. They stay.
+        pub users_only_on_target: Vec<String>,
     }
 }
 
@@ -56,24 +60,21 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     let (Some(Stage::Apart | Stage::Following), Ok(source), Ok(target)) =
         (examined.stage, pair.source(), pair.target())
     else {
-        return Ok(finish!(
-            call.run,
-            before.clone(),
-            before,
-            Replicate { replicating: true, users_carried: Vec::new() }
-        ));
+        return Ok(finish(call, true, Differences::default(), before.clone(), before));
     };
+    let users = compare_users(source, target).await?;
     if examined.stage == Some(Stage::Following) && is_linked(&pair).await? {
         // Made a replica by hand, it may lack the users.
-        let users_carried = carry_users(source, target).await?;
+        carry_users(target, &users).await?;
         let after = pair.facts().await;
-        return Ok(finish!(call.run, before, after, Replicate { replicating: true, users_carried }));
+        return Ok(finish(call, true, users, before, after));
     }
-    let ports = crate::pair::see(source).await?.ports;
+    let ports = see(source).await?.ports;
     let route = route(source, ports)?;
     let login = find_login(&pair, target, source, ports, options.login.as_ref()).await?;
     set_login(&pair, target, login.as_ref(), route.tls).await?;
-    let users_carried = carry_users(source, target).await?;
+    carry_users(target, &users).await?;
+    prove_way_back(call, &pair, options.login.as_ref()).await?;
     widen_output_buffer(&pair, source).await?;
     // An empty target can load what it receives as it comes, instead of writing it to a file first (6.0).
     let empty = keyspace(&target.info("keyspace").await?).is_empty();
@@ -90,7 +91,7 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
         _ => target.change(&Command::replicaof(&route.host, route.port)).await,
     };
     if call.run.dry {
-        return Ok(finish!(call.run, before.clone(), before, Replicate { replicating: false, users_carried }));
+        return Ok(finish(call, false, users, before.clone(), before));
     }
     let begun = match begun {
         Ok(()) => wait_begun(&pair, options.wait_timeout).await,
@@ -106,27 +107,73 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     }
     super::confirm_role(target, Role::Replica).await?;
     let after = pair.facts().await;
-    Ok(finish!(call.run, before, after, Replicate { replicating: true, users_carried }))
+    Ok(finish(call, true, users, before, after))
 }
 
-/// Carries the source's ACL users over, with hashed passwords. Users that only the target has stay.
-async fn carry_users(source: &Server, target: &Server) -> Result<Vec<String>> {
+fn finish(call: &Call, replicating: bool, users: Differences, before: Facts, after: Facts) -> Replicate {
+    let Differences { carry, overwritten: users_overwritten, only_on_target: users_only_on_target } = users;
+    let users_carried = carry.into_keys().collect();
+    finish!(call.run, before, after, Replicate { replicating, users_carried, users_overwritten, users_only_on_target })
+}
+
+/// How the users of the two differ.
+#[derive(Default)]
+struct Differences {
+    /// To be carried.
+    carry: Users,
+    /// Those of them that the target has otherwise.
+    overwritten: Vec<String>,
+    only_on_target: Vec<String>,
+}
+
+/// Compares the ACL users, and refuses those that the target could not have: none of them is carried then.
+async fn compare_users(source: &Server, target: &Server) -> Result<Differences> {
     let (theirs, ours) = match (source.users().await, target.users().await) {
         (Ok(theirs), Ok(ours)) => (theirs, ours),
         (Err(error), _) | (_, Err(error)) if error.code == Code::PermissionDenied => {
             source.run.warn(format!("ACL users were not compared: {error}"));
-            return Ok(Vec::new());
+            return Ok(Differences::default());
         }
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
-    let users = to_carry(&theirs, &ours, source.identity.has_redis(Version(6, 2, 0)));
-    for (name, rules) in &users {
+    let channels = |server: &Server| server.identity.has_redis(Version(6, 2, 0));
+    let carry = to_carry(&theirs, &ours, !channels(source) && channels(target));
+    if !carry.is_empty()
+        && !target.run.dry
+        && let Some(refused) = target.refused_rule(&carry).await?
+    {
+        return Err(refused.error(&target.to_string()));
+    }
+    Ok(Differences {
+        overwritten: carry.keys().filter(|name| ours.contains_key(*name)).cloned().collect(),
+        only_on_target: ours.keys().filter(|name| !theirs.contains_key(*name)).cloned().collect(),
+        carry,
+    })
+}
+
+/// Carries ACL users over, with hashed passwords. Users that only the target has stay.
+async fn carry_users(target: &Server, users: &Differences) -> Result<()> {
+    for (name, rules) in &users.carry {
         target.set_user(name, rules).await?;
     }
-    if !users.is_empty() && target.config(&["aclfile"]).await?.get("aclfile").is_some_and(|file| !file.is_empty()) {
+    let has_file =
+        || async { Ok::<_, Error>(target.config(&["aclfile"]).await?.get("aclfile").is_some_and(|f| !f.is_empty())) };
+    if !users.carry.is_empty() && has_file().await? {
         target.change(&Command::new(["ACL", "SAVE"])).await?;
     }
-    Ok(users.into_keys().collect())
+    Ok(())
+}
+
+/// Logs in to the target as the warm source will, while nothing depends on it yet. The users have just been carried, so the
+/// connection that is open would tell nothing.
+async fn prove_way_back(call: &Call, pair: &Pair, given: Option<&Login>) -> Result<()> {
+    let source = pair.source()?;
+    if call.run.dry || !source.identity.has_redis(findings::REVERSIBLE_FROM) {
+        return Ok(());
+    }
+    let target = log_in(&call.run, Side::Target, &call.target, Some(&call.source)).await?;
+    let ports = see(&target).await?.ports;
+    find_login(pair, source, &target, ports, given).await.map(drop)
 }
 
 async fn widen_output_buffer(pair: &Pair, source: &Server) -> Result<()> {

@@ -1,0 +1,186 @@
+//! A server process on this host: started so that it outlives whoever started it, and ended again where it is of no use.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{Read, Result as IoResult, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+};
+
+use super::Owner;
+
+/// So many bytes of a log are looked at.
+const TAIL: u64 = 16 << 10;
+
+/// So many lines of it are told.
+const LINES: usize = 3;
+
+/// What a server finds in its environment: nothing of ours.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A process that is ours until it is let go.
+pub struct Started {
+    child: Option<Child>,
+    /// Where it writes what it has to say.
+    pub log: Log,
+}
+
+impl Started {
+    /// Starts it: in a session of its own, with an empty environment, and files that only its user can read. Safe Rust can
+    /// set neither session nor umask of a child, so a shell does, which then becomes the program: the process stays the same.
+    pub fn start(
+        program: &Path,
+        arguments: &[&str],
+        directory: &Path,
+        log: &Path,
+        owner: Option<Owner>,
+    ) -> IoResult<Self> {
+        use std::os::unix::{fs::OpenOptionsExt, process::CommandExt};
+        let output = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
+        Owner::take(owner, log)?;
+        let from = output.metadata()?.len();
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", r#"umask 077; exec setsid "$0" "$@""#])
+            .arg(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", PATH)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        if let Some(owner) = owner {
+            command.gid(owner.gid).uid(owner.uid);
+        }
+        let child = command.spawn()?;
+        Ok(Started { child: Some(child), log: Log { path: log.to_owned(), from } })
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map(Child::id).unwrap_or_default()
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> IoResult<Option<ExitStatus>> {
+        self.child.as_mut().map_or(Ok(None), Child::try_wait)
+    }
+
+    /// Lets it go on by itself.
+    pub fn release(mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It would stay a zombie for as long as the caller's process lives.
+            thread::spawn(move || child.wait());
+        }
+    }
+}
+
+impl Drop for Started {
+    /// What was not let go is of no use, and holds nothing that anybody could miss.
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A server's log, from where it began to be of interest.
+pub struct Log {
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes that were in it before.
+    pub from: u64,
+}
+
+/// What a server says of a value that it does not take.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RefusedValue {
+    /// The parameter.
+    pub parameter: String,
+    /// Why, in the server's words.
+    pub why: String,
+}
+
+impl Log {
+    fn lines(&self) -> Vec<String> {
+        let read = || -> IoResult<String> {
+            let mut file = File::open(&self.path)?;
+            let end = file.metadata()?.len();
+            file.seek(SeekFrom::Start(self.from.max(end.saturating_sub(TAIL))))?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let words = |line: &str| said(line).split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = read().unwrap_or_default();
+        text.lines().map(words).filter(|line| !line.is_empty()).collect()
+    }
+
+    /// Its last lines as one. A line of the configuration is left out: it may hold a password.
+    pub fn tail(&self) -> String {
+        let lines: Vec<String> = self.lines().into_iter().filter(|line| !line.starts_with(">>>")).collect();
+        match lines.len() {
+            0 => "it said nothing".into(),
+            count => format!("it said: {}", lines[count.saturating_sub(LINES)..].join(" / ")),
+        }
+    }
+
+    /// The value that the server has refused to start with, if that was it.
+    pub fn refused_value(&self) -> Option<RefusedValue> {
+        let lines = self.lines();
+        let at = lines.iter().rposition(|line| line.starts_with(">>> '"))?;
+        let parameter = lines[at].trim_start_matches(">>> '").split([' ', '\'']).next()?.to_owned();
+        let why = lines.get(at + 1).cloned().unwrap_or_else(|| "it does not say why".into());
+        Some(RefusedValue { parameter, why: why.trim_end_matches('.').to_owned() })
+    }
+}
+
+/// What a line of the log says, without process and time.
+fn said(line: &str) -> &str {
+    let head = line.split_once(':').is_some_and(|(pid, _)| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()));
+    // Such as `123:M 24 Nov 2026 21:26:30.123 # Fatal error`.
+    let rest = || line.splitn(7, ' ').nth(6);
+    if head { rest().unwrap_or(line) } else { line }
+}
+
+/// The server that works in a directory, as its file `pid` there says, if it lives.
+pub fn at_work_in(directory: &Path, pid_file: &Path) -> Option<u32> {
+    let pid: u32 = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+    // Another process may have the number by now.
+    let works_in = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+    (works_in == fs::canonicalize(directory).ok()?).then_some(pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(text: &str) -> Log {
+        let name = format!("baton-log-{}-{:?}", std::process::id(), thread::current().id());
+        let path = std::env::temp_dir().join(name);
+        fs::write(&path, text).unwrap();
+        Log { path, from: 0 }
+    }
+
+    #[test]
+    fn a_refused_value_is_named_and_never_shown() {
+        let text = "\n*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***\nReading the configuration file, at line 2\n\
+            >>> 'requirepass \"hunter2\" x'\nwrong number of arguments\n";
+        let log = log(text);
+        let (found, tail) = (log.refused_value().unwrap(), log.tail());
+        fs::remove_file(&log.path).unwrap();
+        assert_eq!((found.parameter.as_str(), found.why.as_str()), ("requirepass", "wrong number of arguments"));
+        assert!(tail.contains("wrong number") && !tail.contains("hunter2"), "{tail}");
+    }
+
+    #[test]
+    fn the_last_lines_are_told_without_process_and_time() {
+        let log = log("1:C 24 Nov 2026 21:26:30.123 # one\n7:M 24 Nov 2026 21:26:30.124 # Failed  listening\n");
+        let tail = log.tail();
+        fs::remove_file(&log.path).unwrap();
+        assert_eq!(tail, "it said: one / Failed listening");
+    }
+}
