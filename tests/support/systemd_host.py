@@ -60,7 +60,7 @@ mount -t cgroup2 none sys/fs/cgroup
 export container=docker
 exec chroot . /lib/systemd/systemd --system --unit=multi-user.target --log-target=null
 """
-ENTER = ("--pid", "--mount", "--uts", "--ipc", "--cgroup", "--root", "--wd=/")
+ENTER = ("--pid", "--mount", "--uts", "--ipc", "--cgroup", "--root", "--wd")
 
 
 class HostError(Exception):
