@@ -156,6 +156,11 @@ pub async fn disk_free(directory: &Path) -> Option<u64> {
     Some(text.lines().last()?.split_whitespace().nth(3)?.parse::<u64>().ok()? * 1024)
 }
 
+/// Whether that is an address of this host.
+pub async fn is_here(address: &str) -> bool {
+    tokio::net::TcpListener::bind((address, 0)).await.is_ok()
+}
+
 /// The program of that path, if it can be run.
 pub fn program(path: &Path) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;

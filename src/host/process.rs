@@ -13,11 +13,19 @@ use super::Owner;
 /// So many bytes of a log are looked at.
 const TAIL: u64 = 16 << 10;
 
-/// So many lines of it are told.
-const LINES: usize = 3;
+/// So many lines of it are told, and so many characters.
+const LINES: usize = 2;
+const CHARACTERS: usize = 200;
 
 /// What a server finds in its environment: nothing of ours.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Becomes the program, in a session of its own.
+const FOR_GOOD: &str = r#"umask 077; exec setsid "$0" "$@""#;
+
+/// Becomes the program, which ends with us even where we are killed, if this system can do that.
+const FOR_A_MOMENT: &str =
+    r#"umask 077; end="setpriv --pdeathsig KILL"; $end true 2>/dev/null || end=; exec $end "$0" "$@""#;
 
 /// A process that is ours until it is let go.
 pub struct Started {
@@ -27,9 +35,26 @@ pub struct Started {
 }
 
 impl Started {
-    /// Starts it: in a session of its own, with an empty environment, and files that only its user can read. Safe Rust can
-    /// set neither session nor umask of a child, so a shell does, which then becomes the program: the process stays the same.
-    pub fn start(
+    /// Starts a server that is to outlive us, unless it is dropped.
+    pub fn for_good(
+        program: &Path,
+        arguments: &[&str],
+        directory: &Path,
+        log: &Path,
+        owner: Option<Owner>,
+    ) -> IoResult<Self> {
+        Self::start(FOR_GOOD, program, arguments, directory, log, owner)
+    }
+
+    /// Starts a server that ends with us.
+    pub fn for_a_moment(program: &Path, arguments: &[&str], directory: &Path, log: &Path) -> IoResult<Self> {
+        Self::start(FOR_A_MOMENT, program, arguments, directory, log, None)
+    }
+
+    /// Starts it with an empty environment, and with files that only its user can read. Safe Rust can set neither session nor
+    /// umask of a child, so a shell does, which then becomes the program: the process stays the same.
+    fn start(
+        how: &str,
         program: &Path,
         arguments: &[&str],
         directory: &Path,
@@ -42,7 +67,7 @@ impl Started {
         let from = output.metadata()?.len();
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", r#"umask 077; exec setsid "$0" "$@""#])
+            .args(["-c", how])
             .arg(program)
             .args(arguments)
             .env_clear()
@@ -119,12 +144,16 @@ impl Log {
         text.lines().map(words).filter(|line| !line.is_empty()).collect()
     }
 
-    /// Its last lines as one. A line of the configuration is left out: it may hold a password.
+    /// Its last lines as one. A line of the configuration is left out: it may hold a password. So are the warnings that
+    /// every start begins with.
     pub fn tail(&self) -> String {
-        let lines: Vec<String> = self.lines().into_iter().filter(|line| !line.starts_with(">>>")).collect();
-        match lines.len() {
-            0 => "it said nothing".into(),
-            count => format!("it said: {}", lines[count.saturating_sub(LINES)..].join(" / ")),
+        let told = |line: &String| !line.starts_with(">>>") && !line.starts_with("WARNING");
+        let lines: Vec<String> = self.lines().into_iter().filter(told).collect();
+        let text = lines[lines.len().saturating_sub(LINES)..].join(" / ");
+        match text.char_indices().nth(CHARACTERS) {
+            _ if text.is_empty() => "it said nothing".into(),
+            Some((end, _)) => format!("it said: {}...", &text[..end]),
+            None => format!("it said: {text}"),
         }
     }
 

@@ -14,13 +14,15 @@ pub struct Unit {
     pub active: String,
     /// What systemd says of it: `active/sub, result`.
     pub state: String,
+    /// The user it runs as; none for root.
+    pub user: Option<String>,
     /// Its own limit of memory, in bytes.
     pub memory_max: Option<u64>,
 }
 
 /// Looks at a unit.
 pub async fn look(unit: &str) -> Result<Unit> {
-    const ASKED: &str = "--property=LoadState,ActiveState,SubState,Result,MemoryMax";
+    const ASKED: &str = "--property=LoadState,ActiveState,SubState,Result,User,MemoryMax";
     if unit.is_empty() || unit.starts_with('-') || unit.contains(char::is_whitespace) {
         return Err(Error::input("unit", format!("{unit:?} is no name of a unit")));
     }
@@ -50,6 +52,7 @@ fn parse(text: &str) -> Unit {
         loaded: field("LoadState") == "loaded",
         active: field("ActiveState").to_owned(),
         state: format!("{}/{}, result {}", field("ActiveState"), field("SubState"), field("Result")),
+        user: Some(field("User").to_owned()).filter(|user| !user.is_empty()),
         memory_max: field("MemoryMax").parse().ok().filter(|bytes| *bytes != u64::MAX),
     }
 }
@@ -69,9 +72,10 @@ mod tests {
 
     #[test]
     fn a_unit_is_read() {
-        let text = "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\nMemoryMax=infinity\n";
+        let text = "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\n\
+            User=redis\nMemoryMax=infinity\n";
         let unit = parse(text);
-        assert!(unit.loaded && unit.memory_max.is_none());
+        assert!(unit.loaded && unit.memory_max.is_none() && unit.user.as_deref() == Some("redis"));
         assert_eq!((unit.active.as_str(), unit.state.as_str()), ("failed", "failed/failed, result exit-code"));
     }
 

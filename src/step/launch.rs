@@ -4,33 +4,26 @@ use std::{path::PathBuf, time::Duration};
 
 use super::Call;
 use crate::{
-    decide::{
-        carry::{self, Carried, Carry, Dropped, Values, Wishes},
-        room::{self, Room},
-    },
+    decide::carry::{self, Dropped, Wishes},
     endpoint::Endpoint,
     error::{Code, Error, Result, State},
-    facts::{finish, step_result},
+    facts::{Facts, finish, step_result},
     host::{
-        self, Owner,
-        place::{Found, Place, Settled},
-        process::{Log, Started},
+        Owner,
+        place::{Found, Place},
         systemd::{self, Unit},
     },
-    pair::{Pair, log_in},
-    run::{Deadline, Event},
-    server::{
-        Command, Server, Side,
-        acl::Users,
-        info::{Info, Role},
-    },
+    pair::Pair,
+    server::{Server, config::is_secret, info::Role},
 };
 
+mod plan;
 mod probe;
 mod source;
+mod start;
 
-/// Between two looks whether it has come up.
-const BREATH: Duration = Duration::from_millis(20);
+use plan::{Plan, plan};
+use start::start;
 
 /// What is wished.
 #[derive(Clone)]
@@ -85,28 +78,30 @@ pub async fn launch(call: &Call, options: &Options) -> Result<Launch> {
     let digest = carry::digest(&named, &options.parameters);
     if let Some(server) = running(&pair, &call.target, &place)? {
         check_wishes(server, &place, &digest)?;
-        let program = server.info("server").await?.get("executable").unwrap_or_default().to_owned();
-        let done = Plan { program, version: server.identity.title(), carried: nothing(), users: Users::new() };
-        return Ok(finish(call, &place, done, Some(server.identity.process_id), before.clone(), before));
+        let info = server.info("server").await?;
+        let plan = Plan::done(info.get("executable").unwrap_or_default(), server.identity.title());
+        return Ok(finish(call, &place, plan, Some(server.identity.process_id), before.clone(), before));
     }
     let source = pair.source()?;
     check_source(source).await?;
     let found = place.look().map_err(|e| e.at(at(call)))?;
     let unit = check_unit(call, options).await?;
-    let owner = match &options.user {
-        Some(user) => Owner::of(user).await?,
+    let owner = match options.user.as_deref().or(unit.as_ref().and_then(|unit| unit.user.as_deref())) {
+        Some(user) => Owner::of(user).await.map_err(|e| e.at(at(call)))?,
         None => None,
     };
     check_address(&call.target).await?;
-    let (plan, files) = plan(call, options, &pair, &place, &digest, unit.as_ref()).await?;
+    let plan = plan(call, options, &pair, &place, &digest, unit.as_ref()).await?;
     if found == Found::Ours {
         call.run.warn(format!("{} is from an earlier launch: data in it is loaded", place.directory.display()));
     }
     if call.run.dry {
-        note(call, options, &place, &plan, &files);
+        plan.files.iter().for_each(|(path, _)| call.run.action(format!("{}: write {}", at(call), path.display())));
+        call.run.action(start::action(call, options, &place, &plan));
         return Ok(finish(call, &place, plan, None, before.clone(), before));
     }
-    let settled = place.settle(&found, owner, &files).map_err(|e| e.at(at(call)))?;
+    let settled = place.settle(&found, owner, &plan.files).map_err(|e| e.at(at(call)))?;
+    plan.files.iter().for_each(|(path, _)| call.run.action(format!("{}: write {}", at(call), path.display())));
     let server = match start(call, options, &place, &plan, owner).await {
         Ok(server) => server,
         Err(error) => {
@@ -114,33 +109,13 @@ pub async fn launch(call: &Call, options: &Options) -> Result<Launch> {
             return Err(error.state(State::Undone));
         }
     };
-    Settled::keep(settled);
-    note(call, options, &place, &plan, &files);
+    settled.keep();
     confirm(&server, source, &plan.carried.names).await?;
     let after = call.find().await?.facts().await;
     Ok(finish(call, &place, plan, Some(server.identity.process_id), before, after))
 }
 
-/// What is to be run, and with what.
-struct Plan {
-    program: String,
-    version: String,
-    carried: Carried,
-    users: Users,
-}
-
-fn nothing() -> Carried {
-    Carried { text: String::new(), names: Vec::new(), dropped: Vec::new() }
-}
-
-fn finish(
-    call: &Call,
-    place: &Place,
-    plan: Plan,
-    pid: Option<u64>,
-    before: crate::facts::Facts,
-    after: crate::facts::Facts,
-) -> Launch {
+fn finish(call: &Call, place: &Place, plan: Plan, pid: Option<u64>, before: Facts, after: Facts) -> Launch {
     finish!(
         call.run,
         before,
@@ -218,9 +193,6 @@ async fn check_source(source: &Server) -> Result<()> {
 
 async fn check_unit(call: &Call, options: &Options) -> Result<Option<Unit>> {
     let Some(name) = &options.unit else { return Ok(None) };
-    if options.user.is_some() {
-        return Err(Error::input("user", "a unit says itself who runs it: leave one of the two out"));
-    }
     let unit = systemd::look(name).await.map_err(|e| e.at(at(call)))?;
     if !unit.loaded {
         return Err(Error::input("unit", format!("systemd knows no {name} that could be started")));
@@ -256,210 +228,16 @@ async fn check_address(target: &Endpoint) -> Result<()> {
     Err(error.at(format_args!("target {target}")))
 }
 
-/// Decides what is to be run, and writes nothing.
-async fn plan(
-    call: &Call,
-    options: &Options,
-    pair: &Pair,
-    place: &Place,
-    digest: &str,
-    unit: Option<&Unit>,
-) -> Result<(Plan, Vec<(PathBuf, String)>)> {
-    let source = pair.source()?;
-    let info = source.info("default").await?;
-    let program = source::program(source, options.program.as_deref(), &info)?;
-    let live = source::read(pair, source).await?;
-    if std::fs::canonicalize(&live.directory)
-        .is_ok_and(|dir| std::fs::canonicalize(&place.directory).is_ok_and(|own| own == dir))
-    {
-        return Err(Error::new(Code::DirectoryInUse, "is the source's own directory")
-            .at(source)
-            .remedy("give the new instance a directory of its own"));
-    }
-    let probed = probe::probe(call, &program).await?;
-    if call.target.tls.is_some() && !probed.known.contains_key("tls-port") {
-        return Err(Error::new(Code::ProgramUnusable, format!("{} was built without TLS", program.display())));
-    }
-    let users = live.users_for(&probed.identity);
-    if let Some(refused) = &probed.check(&users).await? {
-        return Err(refused.error(&at(call)));
-    }
-    let in_file = Users::new();
-    let carried = carry::carry(&Carry {
-        source: &live.values,
-        known: &probed.known,
-        wishes: &options.parameters,
-        own: &own(call, options, place, live.has_acl_file),
-        users: if live.has_acl_file { &in_file } else { &users },
-        modules: &live.modules,
-        digest,
-    })?;
-    warn_of_dropped(call, &probed.identity.title(), &carried.dropped);
-    check_room(call, options, place, &info, &live.values, unit).await?;
-    let mut files = vec![(place.config(), carried.text.clone())];
-    if live.has_acl_file {
-        files.insert(0, (place.users(), carry::acl_file(&users)));
-    }
-    let version = probed.identity.title();
-    Ok((Plan { program: program.display().to_string(), version, carried, users }, files))
-}
-
-/// What keeps the new instance apart from the source.
-fn own(call: &Call, options: &Options, place: &Place, acl_file: bool) -> Vec<(&'static str, String)> {
-    let target = &call.target;
-    let port = target.port.to_string();
-    let (plain, tls) = if target.tls.is_some() { ("0".to_owned(), port) } else { (port, "0".to_owned()) };
-    let text = |path: PathBuf| path.display().to_string();
-    let mut own = vec![
-        ("port", plain),
-        ("tls-port", tls),
-        ("dir", text(place.directory.clone())),
-        ("dbfilename", "dump.rdb".into()),
-        ("appendfilename", "appendonly.aof".into()),
-        ("appenddirname", "appendonlydir".into()),
-        ("cluster-config-file", "nodes.conf".into()),
-        ("pidfile", text(place.pid())),
-        ("logfile", text(place.log())),
-        ("daemonize", "no".into()),
-        ("supervised", if options.unit.is_some() { "auto" } else { "no" }.into()),
-    ];
-    if let Some(path) = &target.unix_socket {
-        own.push(("unixsocket", text(path.clone())));
-    }
-    if acl_file {
-        own.push(("aclfile", text(place.users())));
-    }
-    own
-}
-
-fn warn_of_dropped(call: &Call, title: &str, dropped: &[Dropped]) {
-    if !dropped.is_empty() {
-        let names: Vec<_> = dropped.iter().map(|one| one.parameter.as_str()).collect();
-        call.run.warn(format!("parameters of the source that {title} starts without: {}", names.join(", ")));
-    }
-}
-
-async fn check_room(
-    call: &Call,
-    options: &Options,
-    place: &Place,
-    info: &Info,
-    live: &Values,
-    unit: Option<&Unit>,
-) -> Result<()> {
-    let number = |name: &str| info.number(name).unwrap_or_default();
-    let data = number("used_memory").saturating_sub(number("used_memory_startup"));
-    let forked = number("rdb_last_cow_size").max(number("aof_last_cow_size"));
-    let value = |name: &str| {
-        let wish = options.parameters.get(name).map(|values| values.join(" "));
-        wish.or_else(|| live.get(name).cloned()).unwrap_or_default()
-    };
-    let memory = host::memory();
-    let verdict = room::judge(&Room {
-        data,
-        // One that never forked tells nothing: a tenth is what a busy one takes.
-        fork: if forked == 0 { data / 10 } else { forked },
-        memory: memory.available,
-        group: unit.map_or(memory.group, |unit| unit.memory_max),
-        overcommit: memory.overcommit,
-        promises: memory.promises,
-        disk: host::disk_free(&place.directory).await,
-        rdb: !value("save").is_empty(),
-        aof: value("appendonly") == "yes",
-    });
-    for blocker in verdict.blockers {
-        if !options.force {
-            return Err(blocker.at(at(call)));
-        }
-        call.run.warn(format!("{}: {}", at(call), blocker.found));
-    }
-    verdict.warnings.into_iter().for_each(|warning| call.run.warn(format!("{}: {warning}", at(call))));
-    Ok(())
-}
-
-/// Notes what was done; in a dry run, what would be.
-fn note(call: &Call, options: &Options, place: &Place, plan: &Plan, files: &[(PathBuf, String)]) {
-    for (path, _) in files {
-        call.run.action(format!("{}: write {}", at(call), path.display()));
-    }
-    call.run.action(match &options.unit {
-        Some(unit) => format!("{}: systemctl start {unit}", at(call)),
-        None => format!("{}: start {} {}", at(call), plan.program, place.config().display()),
-    });
-}
-
-/// Starts it and waits until it answers. Where it does not, it is ended.
-async fn start(call: &Call, options: &Options, place: &Place, plan: &Plan, owner: Option<Owner>) -> Result<Server> {
-    let deadline = Deadline::after(options.wait_timeout);
-    let Some(unit) = &options.unit else {
-        let config = place.config().display().to_string();
-        let started = Started::start(plan.program.as_ref(), &[&config], &place.directory, &place.log(), owner);
-        let mut started = started.map_err(|e| {
-            Error::new(Code::HostDenied, format!("{} can't be started: {e}", plan.program)).at(at(call))
-        })?;
-        let server = come_up(call, place, Some(&mut started), deadline).await?;
-        started.release();
-        return Ok(server);
-    };
-    let from = std::fs::metadata(place.log()).map_or(0, |about| about.len());
-    let refused = systemd::tell("start", unit, options.wait_timeout).await;
-    let outcome = match refused {
-        Some(said) => Err(Error::new(Code::LaunchFailed, format!("{unit} was not started: {said}"))),
-        None => come_up(call, place, None, deadline).await,
-    };
-    let Err(error) = outcome else { return outcome };
-    let state = systemd::look(unit).await.map(|unit| unit.state).unwrap_or_default();
-    systemd::tell("stop", unit, options.wait_timeout).await;
-    let log = Log { path: place.log(), from };
-    let found = match log.refused_value() {
-        Some(refused) => format!("{unit} does not take {}: {}", refused.parameter, refused.why),
-        None => format!("{} ({unit} is {state}); {}", error.found, log.tail()),
-    };
-    let remedy = format!("see that the unit runs {} {}", plan.program, place.config().display());
-    Err(Error { found, ..error }.at(at(call)).remedy(remedy))
-}
-
-/// Waits until our own process answers.
-async fn come_up(call: &Call, place: &Place, mut started: Option<&mut Started>, deadline: Deadline) -> Result<Server> {
-    let failed = |found: String| Error::new(Code::LaunchFailed, found).at(at(call));
-    loop {
-        if let Some(started) = &mut started
-            && let Some(status) = started.ended().map_err(|e| failed(e.to_string()))?
-        {
-            return Err(match started.log.refused_value() {
-                Some(refused) => failed(format!("does not take {}: {}", refused.parameter, refused.why))
-                    .remedy(format!("give {} another value in parameters", refused.parameter)),
-                None => failed(format!("ended at once ({status}); {}", started.log.tail()))
-                    .remedy("mend what it says, then run this again"),
-            });
-        }
-        let found = match log_in(&call.run, Side::Target, &call.target, Some(&call.source)).await {
-            Ok(server) if is_ours(&server, place) => return Ok(server),
-            Ok(_) => "another server has come to that address meanwhile".to_owned(),
-            Err(error) if error.code == Code::Cancelled => return Err(error),
-            Err(error) => error.found,
-        };
-        if deadline.passed() {
-            let said = started.map(|started| format!("; {}", started.log.tail())).unwrap_or_default();
-            return Err(failed(format!("did not answer in {} s: {found}{said}", deadline.given.as_secs_f64()))
-                .remedy("see that its bind has this address and its users have this login, or wait longer"));
-        }
-        call.run.emit(&Event::Waiting { wanted: "the new instance to answer", found });
-        call.run.sleep(BREATH).await?;
-    }
-}
-
 /// Reads back what was carried. A server may take a value and make another one of it, by the limits of its user for one.
 async fn confirm(server: &Server, source: &Server, names: &[String]) -> Result<()> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let (here, there) = (server.config(&names).await?, source.config(&names).await?);
-    for name in names.iter().filter(|name| !crate::server::config::is_secret(name)) {
+    for name in names.iter().filter(|name| !is_secret(name)) {
         if let (Some(here), Some(there)) = (here.get(*name), there.get(*name))
             && here != there
         {
             server.run.warn(format!("{server}: {name} is {here:?}, and {there:?} on the source"));
         }
     }
-    let ping = Command::new(["PING"]);
-    server.read(&ping).await.map(drop)
+    Ok(())
 }

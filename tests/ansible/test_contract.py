@@ -20,7 +20,7 @@ CONNECTION = {
     prefix + name
     for name in inspect.signature(redis_baton.Endpoint).parameters
     for prefix in ("", "login_", "source_")
-}
+} - {"user"}  # who runs the server of a launch
 # Whether a result is a failure is left to the caller in Python.
 OUR_OWN = {"preflight": {"fail"}}
 
@@ -66,7 +66,8 @@ def test_options_are_the_arguments_of_the_step(modules: dict[str, Options]) -> N
         }
         arguments = inspect.signature(getattr(redis_baton, name)).parameters
         assert own == {
-            argument: parameter.default
+            # What is required has no default, which Ansible shows as None.
+            argument: None if parameter.default is parameter.empty else parameter.default
             for argument, parameter in arguments.items()
             if argument not in SERVERS_AND_MODE
         }, name

@@ -1,14 +1,15 @@
-"""A target that runs with the live configuration of the source: on several pairs, and how it fails."""
+"""A target runs with the live configuration of the source: several pairs, and how it fails."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
 import subprocess
-import time
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -155,9 +156,6 @@ def test_from_launch_to_switchover_under_load(
 def test_it_shares_nothing_and_survives_the_caller(server: ServerFactory, place: Place) -> None:
     source = server("redis-7.0", appendonly=True, save="900 1", pidfile="own.pid")
     script = "import json, sys, redis_baton as rb\nprint(rb.launch(**json.loads(sys.argv[1])).pid)"
-    import json
-    import sys
-
     given = {name: str(value) for name, value in place.given(source).items()}
     done = subprocess.run(
         [sys.executable, "-c", script, json.dumps(given)],
@@ -174,7 +172,11 @@ def test_it_shares_nothing_and_survives_the_caller(server: ServerFactory, place:
     assert b"HOME=" not in environment
     assert os.getsid(pid) == pid
     log = str(place.directory / "server.log")
-    assert [os.readlink(f"/proc/{pid}/fd/{n}") for n in range(3)] == ["/dev/null", log, log]
+    assert [str(Path(f"/proc/{pid}/fd/{n}").readlink()) for n in range(3)] == [
+        "/dev/null",
+        log,
+        log,
+    ]
     assert "Umask:\t0077" in Path(f"/proc/{pid}/status").read_text()
 
     for name in ("port", "dir", "pidfile", "logfile", "unixsocket"):
@@ -258,13 +260,11 @@ def test_over_tls(server: ServerFactory, place: Place, certificates: Certificate
     assert rb.upgrade(**given, quiet_for=0.1).stage == "switched"
 
 
-def test_at_a_unix_socket(server: ServerFactory, place: Place, journal_dir: Path) -> None:
+def test_at_a_unix_socket(server: ServerFactory, place: Place) -> None:
     source = server("redis-7.0")
     path = source.unix_socket.with_name("t")
     target = rb.Endpoint(port=place.port, unix_socket=str(path))
-    done = rb.launch(
-        source=source.url, target=target, directory=place.directory, journal_dir=journal_dir
-    )
+    done = rb.launch(**{**place.given(source), "target": target})
     assert done.launched
     assert (place.config("unixsocket"), place.config("port")) == (str(path), str(place.port))
 
@@ -280,18 +280,6 @@ def test_a_renamed_command_and_a_raised_setting(server: ServerFactory, place: Pl
 
 
 # How it fails: the source is as before, and nothing is left.
-
-
-def nothing_left(place: Place) -> None:
-    assert not place.directory.exists()
-    assert place.processes() == []
-    assert not list(Path("/tmp").glob("redis-baton-[0-9a-f]*")) or settled()  # noqa: S108
-
-
-def settled() -> bool:
-    """Wait for the probes of tests that run beside this one."""
-    time.sleep(1)
-    return True
 
 
 def test_a_taken_port(server: ServerFactory, place: Place) -> None:

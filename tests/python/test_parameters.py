@@ -20,6 +20,10 @@ WRONG: list[tuple[Callable[..., object], str, list[Any]]] = [
     (rb.preflight, "redirect", ["haproxy", "", 1, None]),
     (rb.preflight, "aside_port", [0, -1, 65536, 10**30, "7000", 1.5]),
     (rb.preflight, "force", FLAGS),
+    (rb.launch, "directory", ["relative", "/", "/x\ny", 1, None]),
+    (rb.launch, "parameters", ["hz 10", [1], {1: 2}, {"hz": {}}, {"port": 1}]),
+    (rb.launch, "program", [1]),
+    (rb.launch, "wait_timeout", SECONDS),
     (rb.replicate, "wait_timeout", SECONDS),
     (rb.replicate, "replication_password", [1]),
     (rb.wait_synced, "max_lag_bytes", [-1, 10**30, "1", 1.5]),
@@ -57,7 +61,8 @@ WRONG: list[tuple[Callable[..., object], str, list[Any]]] = [
 def test_a_wrong_parameter(step: Callable[..., object], name: str, value: object) -> None:
     # Nobody is there: to be told of the parameter is to be told before anybody was asked.
     nowhere = f"redis://:{SECRET}@127.0.0.1:1"
-    given = {"source": nowhere, "target": nowhere, name: value}
+    needed = {"directory": "/no/where"} if step is rb.launch else {}
+    given = {"source": nowhere, "target": nowhere, **needed, name: value}
     with fails(InvalidInput, "invalid_input") as caught:
         step(**given)
     assert name in caught.message

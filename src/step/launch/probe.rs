@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use super::{BREATH, Call};
 use crate::{
     decide::carry::Values,
     endpoint::Endpoint,
@@ -19,10 +18,17 @@ use crate::{
         acl::{RefusedRule, Users},
         info::Identity,
     },
+    step::Call,
 };
+
+/// Where its socket is: the path of a socket may have 107 characters.
+const SCRATCH: &str = "/tmp";
 
 /// How long a program may take to answer.
 const WITHIN: Duration = Duration::from_secs(10);
+
+/// Between two looks whether it does.
+const BREATH: Duration = Duration::from_millis(5);
 
 /// A program that runs, until this is dropped.
 pub(super) struct Probe {
@@ -41,14 +47,13 @@ pub(super) async fn probe(call: &Call, program: &Path) -> Result<Probe> {
         Error::new(Code::ProgramUnusable, format!("{} {why}", program.display()))
             .remedy("give the path of the new redis-server or valkey-server on this host as program")
     };
-    let scratch = Scratch::new(call.run.token()).map_err(|e| {
-        Error::new(Code::HostDenied, format!("nothing can be written to {}: {e}", std::env::temp_dir().display()))
-    })?;
+    let scratch = Scratch::new(call.run.token())
+        .map_err(|e| Error::new(Code::HostDenied, format!("nothing can be written to {SCRATCH}: {e}")))?;
     let (socket, log) = (scratch.0.join("s"), scratch.0.join("log"));
     let directory = scratch.0.to_string_lossy().into_owned();
     let at = socket.to_string_lossy().into_owned();
     let arguments = ["--port", "0", "--unixsocket", &at, "--dir", &directory, "--save", "", "--daemonize", "no"];
-    let started = Started::start(program, &arguments, &scratch.0, &log, None);
+    let started = Started::for_a_moment(program, &arguments, &scratch.0, &log);
     let mut process = started.map_err(|e| unusable(format!("can't be run: {e}")))?;
     let endpoint = Endpoint { unix_socket: Some(socket), ..Endpoint::default() };
     let deadline = Deadline::after(WITHIN);
@@ -64,7 +69,7 @@ pub(super) async fn probe(call: &Call, program: &Path) -> Result<Probe> {
         if deadline.passed() {
             return Err(unusable(format!("does not answer as a server does; {}", process.log.tail())));
         }
-        call.run.sleep(BREATH / 4).await?;
+        call.run.sleep(BREATH).await?;
     };
     let known = server.config(&["*"]).await?;
     Ok(Probe { identity: server.identity.clone(), known, server, _process: process, _scratch: scratch })
@@ -82,7 +87,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(token: &str) -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("redis-baton-{token}"));
+        let path = Path::new(SCRATCH).join(format!("redis-baton-{token}"));
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Scratch(path))
     }

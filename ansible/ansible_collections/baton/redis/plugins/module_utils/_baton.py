@@ -59,7 +59,15 @@ HANDOVER = {
 }
 # The option of every module that keeps other controllers out.
 LOCK = {"break_lock": {"type": "bool", "default": False}}
-
+# Parameters of a server whose values are secrets, as in src/server/config.rs.
+SECRET_PARAMETERS = {
+    "masterauth",
+    "primaryauth",
+    "requirepass",
+    "sentinel-pass",
+    "tls-client-key-file-pass",
+    "tls-key-file-pass",
+}
 
 # Which option each argument of an Endpoint comes from, per argument of the step.
 TARGET_OPTIONS = {**{name: f"login_{name}" for name in LOGIN}, **{name: name for name in TRANSPORT}}
@@ -71,13 +79,14 @@ ALONE = {"server": TARGET_OPTIONS}
 def connection_spec(servers):
     """The options that say where these servers are and how to log in."""
     arguments = {**LOGIN, **TRANSPORT}
-    return {
-        option: arguments[name] for names in servers.values() for name, option in names.items()
-    }
+    return {option: arguments[name] for names in servers.values() for name, option in names.items()}
 
 
-def baton_module(**own):
-    """The module of a step on two servers. Its own options are keyword arguments of the step."""
+def baton_module(*, quiet=False, **own):
+    """The module of a step on two servers. Its own options are keyword arguments of the step.
+
+    With `quiet` the host does not log what it was called with.
+    """
     return AnsibleModule(
         argument_spec={**connection_spec(PAIR), "journal_dir": {"type": "path"}, **own},
         required_together=[
@@ -85,6 +94,7 @@ def baton_module(**own):
             ["source_client_cert_file", "source_client_key_file"],
         ],
         supports_check_mode=True,
+        no_log=quiet,
     )
 
 
@@ -95,6 +105,12 @@ def server_module(**own):
         required_together=[["client_cert_file", "client_key_file"]],
         supports_check_mode=True,
     )
+
+
+def hide_secrets(module, parameters):
+    """Keep the values of secret parameters out of all that the module reports."""
+    found = [value for name, value in (parameters or {}).items() if name in SECRET_PARAMETERS]
+    module.no_log_values.update(str(value) for value in found if value)
 
 
 def endpoints(params):

@@ -12,9 +12,11 @@ version_added: 0.1.0
 description:
   - Makes the target replicate from the source, after the checks of M(baton.redis.preflight).
   - The source's ACL users are carried over to the target, with their passwords as hashes, also
-    where it replicates already.
+    where it replicates already. If the target does not know a rule of one of them, none is
+    carried, and the task fails with V(user_refused) as RV(ignore:reason).
     The target gets what it needs to log in to the source, which is tried before anything is
-    changed. Settings of both are raised for the sync, and restored later.
+    changed. The way back is tried too, before the sync begins. Settings of both are raised for the
+    sync, and restored later.
   - Returns as soon as the replication has begun. M(baton.redis.wait_synced) waits for it to
     complete.
   - Data that the target has of its own is never wiped, unless O(force) says so.
@@ -100,6 +102,18 @@ users_carried:
   type: list
   elements: str
   sample: [app, replicator]
+users_overwritten:
+  description: Those of them that the target had with other rules.
+  returned: success
+  type: list
+  elements: str
+  sample: [default]
+users_only_on_target:
+  description: ACL users that only the target has. They stay.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 before:
   description: What was found on the servers.
   returned: success

@@ -1,0 +1,88 @@
+"""ACL users are proven before the sync, in both directions, and the differences are named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import redis_baton as rb
+
+from tests.python.common import SECRET, Pair, fails
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import ServerFactory
+    from tests.python.conftest import PairFactory
+    from tests.support.servers import Instance
+
+
+def users(server: Instance) -> set[str]:
+    return {line.split()[1] for line in server.call("ACL", "LIST")}
+
+
+def test_the_differences_are_named(pair: Pair) -> None:
+    for name in ("app", "both"):
+        pair.source.call("ACL", "SETUSER", name, "on", f">{SECRET}", "~*", "+@all")
+    pair.target.call("ACL", "SETUSER", "both", "on", f">{SECRET}", "~*", "+@read")
+    pair.target.call("ACL", "SETUSER", "own", "on", f">{SECRET}", "~*", "+@all")
+    foreseen = rb.replicate(**pair.given, dry_run=True)
+    assert users(pair.target) == {"default", "both", "own"}
+    done = rb.replicate(**pair.given)
+    for found in (foreseen, done):
+        assert found.users_carried == ["app", "both"]
+        assert found.users_overwritten == ["both"]
+        assert found.users_only_on_target == ["own"]
+    assert users(pair.target) == {"app", "both", "default", "own"}
+    again = rb.replicate(**pair.given)
+    assert (again.users_carried, again.users_overwritten) == ([], [])
+
+
+def test_a_rule_that_the_target_does_not_know(pair_of: PairFactory) -> None:
+    pair = pair_of("valkey-8.1", "redis-8.0")
+    for name, rule in (("first", "+@all"), ("odd", "+commandlog"), ("then", "+@all")):
+        pair.source.call("ACL", "SETUSER", name, "on", f">{SECRET}", "~*", rule)
+    with fails(rb.Refused, "user_refused", pair.source, pair.target) as caught:
+        rb.replicate(**pair.given)
+    assert "the user odd: '+commandlog" in caught.message
+    assert pair.roles == ("master", "master")
+    pair.source.call("ACL", "SETUSER", "odd", "-commandlog")
+    assert rb.replicate(**pair.given).users_carried == ["first", "odd", "then"]
+
+
+def test_the_way_back_is_proven_before_the_sync(server: ServerFactory, journal_dir: Path) -> None:
+    source, target = server("redis-7.0"), server("redis-8.0")
+    source.call("SET", "x", "1")
+    # For its own master the source has a login that the target will not know.
+    source.call("CONFIG", "SET", "masteruser", "nobody-knows")
+    source.call("CONFIG", "SET", "masterauth", SECRET)
+    pair = Pair(source, target, journal_dir)
+    with pytest.raises(rb.ConnectionFailed) as failed:
+        rb.replicate(**pair.given)
+    assert failed.value.reason == "auth_failed"
+    assert "source" in str(failed.value)
+    assert SECRET not in str(failed.value)
+    assert pair.roles == ("master", "master")
+    assert target.call("DBSIZE") == 0
+    source.call("CONFIG", "SET", "masteruser", "")
+    source.call("CONFIG", "SET", "masterauth", "")
+    assert rb.upgrade(**pair.given, quiet_for=0.1).stage == "switched"
+
+
+@pytest.mark.parametrize(("from_file", "to_file"), [(True, False), (False, True), (True, True)])
+def test_users_in_files_on_either_side(
+    server: ServerFactory, journal_dir: Path, tmp_path: Path, *, from_file: bool, to_file: bool
+) -> None:
+    files = [tmp_path / "source.acl", tmp_path / "target.acl"]
+    for file in files:
+        file.write_text("user default on nopass ~* &* +@all\n")
+    source = server("redis-7.0", **({"aclfile": str(files[0])} if from_file else {}))
+    target = server("redis-8.0", **({"aclfile": str(files[1])} if to_file else {}))
+    # Live, and in no file.
+    source.call("ACL", "SETUSER", "app", "on", f">{SECRET}", "~app:*", "+get")
+    pair = Pair(source, target, journal_dir)
+    done = rb.replicate(**pair.given)
+    assert done.users_carried == ["app"]
+    assert "app" in users(target)
+    assert ("user app" in files[1].read_text()) == to_file
+    assert "user app" not in files[0].read_text()
