@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 
 from tests.support.load import Load
 from tests.support.ports import release_block, reserve_block
-from tests.support.servers import find
+from tests.support.servers import eventually, find
 from tests.support.service import Service, end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tests.ansible.runner import Ansible, Outcome
+    from tests.ansible.runner import Ansible, Outcome, Running
 
 PLAYBOOK = "baton.redis.restart"
 KEYS = 2000
@@ -46,10 +48,14 @@ class Place:
         return int(value)
 
     def restart(self, *tasks: Task, options: Sequence[str] = (), **variables: object) -> Outcome:
-        """Run the playbook with these tasks; the last one restarts the service, if it is to."""
+        """Run the playbook with these tasks."""
+        return self.begin(*tasks, options=options, **variables).finish()
+
+    def begin(self, *tasks: Task, options: Sequence[str] = (), **variables: object) -> Running:
+        """Start the playbook with these tasks."""
         file = self.folder / "tasks.yml"
         file.write_text(json.dumps(list(tasks)))
-        return self.ansible.playbook(
+        return self.ansible.begin(
             PLAYBOOK,
             *options,
             variables={
@@ -70,18 +76,28 @@ class Place:
         """The task that restarts the service."""
         return {"name": "Restart it", "ansible.builtin.command": str(self.service.restart)}
 
-    @property
-    def more_databases(self) -> Task:
-        """The task that writes another value into the configuration file."""
+    def wants(self, parameter: str, value: object) -> Task:
+        """Return the task that writes a value into the configuration file."""
         assert self.service.config_file
         return {
-            "name": "Want more databases",
+            "name": f"Want {parameter}",
             "ansible.builtin.lineinfile": {
                 "path": str(self.service.config_file),
-                "regexp": "^databases ",
-                "line": "databases 32",
+                "regexp": f"^{parameter} ",
+                "line": f"{parameter} {value}",
             },
         }
+
+    @property
+    def serving(self) -> int:
+        """The process that listens at the service's port."""
+        with redis.Redis(port=self.service.port, decode_responses=True) as client:
+            return int(client.info("server")["process_id"])
+
+    def assert_aside(self) -> None:
+        """See that the stand-in serves."""
+        pid = int((self.directory / "server" / "server.pid").read_text())
+        assert self.serving == pid
 
     def assert_restarted(self) -> None:
         """See that the service serves as before, and that nothing is left of the stand-in."""
@@ -120,7 +136,7 @@ def test_an_immutable_parameter_is_changed_under_load(place: Place) -> None:
     service = place.service
     before = service.pid
     with Load(port=service.port, rate=5000) as load:
-        outcome = place.restart(place.more_databases, place.restarts)
+        outcome = place.restart(place.wants("databases", 32), place.restarts)
         report = load.stop(verify_port=service.port)
     assert outcome.status == 0, outcome.output
     assert report.lost == 0, report
@@ -130,3 +146,134 @@ def test_an_immutable_parameter_is_changed_under_load(place: Place) -> None:
     assert (place.databases, service.pid == before) == (32, False)
     assert service.call("DBSIZE") > KEYS
     place.assert_restarted()
+
+
+def test_check_mode_changes_nothing(place: Place) -> None:
+    service = place.service
+    before = service.pid
+    assert service.config_file
+    saved = service.config_file.read_text()
+    outcome = place.restart(place.restarts, options=["--check", "--diff"])
+    assert outcome.status == 0, outcome.output
+    assert outcome["Launch the stand-in"].result["actions"]
+    assert "would be begun" in outcome["Say what a restart would begin with"].result["msg"]
+    assert (service.pid, service.role) == (before, "master")
+    assert service.config_file.read_text() == saved
+    assert not place.directory.exists()
+
+
+def test_one_that_is_not_wanted_is_not_begun(place: Place) -> None:
+    before = place.service.pid
+    outcome = place.restart(place.restarts, restart_wanted=False)
+    assert (outcome.status, outcome.changed) == (0, []), outcome.output
+    assert place.service.pid == before
+
+
+def test_whatever_goes_wrong_aside_a_rerun_finishes_it(place: Place) -> None:
+    service = place.service
+    with Load(port=service.port, rate=2000) as load:
+        failed = place.restart({"name": "Break", "ansible.builtin.fail": {}}, place.restarts)
+        assert failed["Break"].status == "failed", failed.output
+        place.assert_aside()
+        assert service.role == "slave"
+
+        # It takes no new value, and does not come up.
+        failed = place.restart(
+            place.wants("databases", "none"), place.restarts, restart_load_timeout=1
+        )
+        (up,) = [task for task in failed.of("wait_ready") if task.status == "failed"]
+        assert up.result["reason"] == "unreachable", failed.output
+        place.assert_aside()
+        assert not service.alive
+
+        # It would come up where the stand-in serves, as from a file of a package.
+        failed = place.restart(
+            place.wants("databases", 32),
+            place.wants("port", service.port),
+            place.wants("replicaof", "no one"),
+            place.restarts,
+            restart_load_timeout=1,
+        )
+        assert failed.status != 0
+        place.assert_aside()
+        assert not service.alive
+        assert "Address already in use" in service.log_tail()
+
+        # One that was begun is finished, wanted or not.
+        done = place.restart(
+            place.wants("port", place.ports[1]), place.restarts, restart_wanted=False
+        )
+        assert done.status == 0, done.output
+        report = load.stop(verify_port=service.port)
+    assert report.lost == 0, report
+    assert report.wrong == 0, report
+    assert report.errors == {}, report
+    assert report.disconnects_max <= 2, report
+    assert place.databases == 32
+    place.assert_restarted()
+
+
+def test_tasks_that_restart_nothing_are_found_out(place: Place) -> None:
+    failed = place.restart(place.wants("databases", 32), restart_load_timeout=0.2)
+    (same,) = [task for task in failed.of("wait_ready") if task.status == "failed"]
+    assert same.result["reason"] == "not_restarted", failed.output
+    place.assert_aside()
+    assert place.restart(place.restarts).status == 0
+    assert place.databases == 32
+    place.assert_restarted()
+
+
+def test_it_is_killed_in_the_second_sync(place: Place) -> None:
+    service = place.service
+    # The stand-in takes its time for each key.
+    slow: Task = {
+        "name": "Slow it down",
+        "ansible.builtin.command": f"{service.binary.cli} -p {service.port} "
+        "config set rdb-key-save-delay 3000",
+    }
+    with Load(port=service.port, rate=2000) as load:
+        running = place.begin(slow, place.restarts)
+        try:
+            eventually(lambda: syncs(place), "the second sync has begun", within=60)
+        finally:
+            running.kill()
+        place.assert_aside()
+        done = place.restart(place.restarts)
+        report = load.stop(verify_port=service.port)
+    assert done.status == 0, done.output
+    # The tasks have had their turn.
+    assert not [task for task in done if task.name == "Restart it"]
+    assert report.lost == 0, report
+    assert report.disconnects_max <= 2, report
+    place.assert_restarted()
+
+
+def syncs(place: Place) -> bool:
+    """Return whether the service is aside and receives its data."""
+    try:
+        aside = place.service.current_port == place.ports[1]
+        return aside and bool(place.service.info("replication")["master_sync_in_progress"])
+    except redis.RedisError:  # it is being restarted
+        return False
+
+
+def test_one_that_can_not_be_is_refused_and_leaves_nothing(place: Place) -> None:
+    service = place.service
+    before = service.pid
+    with socket.create_server(("127.0.0.1", place.ports[1])):
+        outcome = place.restart(place.restarts)
+    assert outcome.status != 0
+    assert "taken" in outcome["Stop where something does"].result["msg"]
+    assert (service.pid, service.role, service.current_port) == (before, "master", service.port)
+    assert service.info("replication")["connected_slaves"] == 0
+    assert not place.directory.exists()
+
+
+def test_it_can_be_done_again_and_again(place: Place) -> None:
+    service = place.service
+    for databases in (32, 64):
+        outcome = place.restart(place.wants("databases", databases), place.restarts)
+        assert outcome.status == 0, outcome.output
+        assert place.databases == databases
+        place.assert_restarted()
+    assert service.call("DBSIZE") == KEYS
