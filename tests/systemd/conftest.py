@@ -137,10 +137,10 @@ class Service:
         assert f"\nport {self.public}\n" in saved
         for trace in ("\nreplicaof", "redis-baton", str(self.aside)):
             assert trace not in saved
-        left = self.host.run(
-            *("sh", "-c", "ls -d /etc/systemd/system/redis-* /var/lib/redis-baton/*"), check=False
-        )
-        assert "/redis-" not in left.stdout.replace("No such file", ""), left.stdout
+        places = ("/etc/systemd/system", "/var/lib/redis-baton")
+        left = self.host.run("find", *places, "-name", "redis-baton*", "-o", "-name", "[0-9]*")
+        # The folder of all stand-ins stays.
+        assert left.stdout.split() == ["/var/lib/redis-baton"], left.stdout
         assert self.host.service(UNIT)["ActiveState"] == "active"
         assert self.host.service(self.stand_in_unit)["MainPID"] == "0"
 

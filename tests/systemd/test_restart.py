@@ -124,7 +124,7 @@ def test_the_host_is_booted_again_in_the_second_sync(service: Service) -> None:
     }
     process = service.begin(slow, databases(32))
     try:
-        eventually(lambda: syncs(service), "the second sync has begun", within=60)
+        eventually(lambda: syncs(service), "the second sync has begun", within=100)
     finally:
         process.kill()
         process.communicate()
