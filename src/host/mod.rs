@@ -77,14 +77,6 @@ impl Owner {
                 .remedy("run this as root (become in Ansible), or as that user")),
         }
     }
-
-    /// Makes a file or directory its own.
-    pub fn take(owner: Option<Self>, path: &Path) -> IoResult<()> {
-        match owner {
-            Some(owner) => std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid)),
-            None => Ok(()),
-        }
-    }
 }
 
 /// Memory of the host, in bytes; none where it does not say.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, DirBuilder, OpenOptions},
     io::{ErrorKind, Result as IoResult, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown, lchown},
     path::{Path, PathBuf},
 };
 
@@ -14,8 +14,13 @@ use crate::{
     error::{Code, Error, Result},
 };
 
-/// What may be in a directory that is still empty: the root of a file system has it.
-const NOTHING: &str = "lost+found";
+/// What may be in a directory that is still empty: the root of a file system has the first, and a launch that was killed
+/// leaves the others.
+const NOTHING: [&str; 3] = ["lost+found", "redis-baton.new", "redis-baton.former"];
+
+/// Extensions of a file that is being written, and of the one that it replaces.
+const NEW: &str = "new";
+const FORMER: &str = "former";
 
 /// A directory of which one server has all.
 pub struct Place {
@@ -96,7 +101,7 @@ impl Place {
         };
         let names: BTreeSet<String> = entries
             .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-            .filter(|name| name != NOTHING)
+            .filter(|name| !NOTHING.contains(&name.as_str()))
             .collect();
         if let Some(pid) = at_work_in(&self.directory, &self.pid()) {
             let found = format!("process {pid} is at work in {}", self.directory.display());
@@ -117,20 +122,26 @@ impl Place {
     /// Makes the directory where it is missing, and writes these files, which only the owner can read. Dropped without
     /// [`Settled::keep`], all of it is taken back.
     pub fn settle(&self, found: &Found, owner: Option<Owner>, files: &[(PathBuf, String)]) -> Result<Settled> {
-        let mut settled =
-            Settled { directory: self.directory.clone(), made: false, names: BTreeSet::new(), former: Vec::new() };
+        let mut settled = Settled {
+            directory: self.directory.clone(),
+            made: false,
+            kept: false,
+            names: BTreeSet::new(),
+            former: Vec::new(),
+        };
         if *found == Found::Missing {
             DirBuilder::new().mode(0o750).create(&self.directory).map_err(|e| denied(&self.directory, "made", &e))?;
             settled.made = true;
         } else {
             settled.names = names(&self.directory).map_err(|e| denied(&self.directory, "read", &e))?;
         }
-        Owner::take(owner, &self.directory).map_err(|e| denied(&self.directory, "given away", &e))?;
+        if let Some(owner) = owner {
+            let given = fs::canonicalize(&self.directory)
+                .and_then(|directory| lchown(directory, Some(owner.uid), Some(owner.gid)));
+            given.map_err(|e| denied(&self.directory, "given away", &e))?;
+        }
         for (path, text) in files {
-            if let Ok(former) = fs::read(path) {
-                settled.former.push((path.clone(), former));
-            }
-            write(path, text.as_bytes(), owner).map_err(|e| denied(path, "written", &e))?;
+            settled.replace(path, text.as_bytes(), owner).map_err(|e| denied(path, "written", &e))?;
         }
         Ok(settled)
     }
@@ -140,48 +151,69 @@ impl Place {
 pub struct Settled {
     directory: PathBuf,
     made: bool,
+    kept: bool,
+    /// What was there before.
     names: BTreeSet<String>,
-    former: Vec<(PathBuf, Vec<u8>)>,
+    /// Files that were replaced. They are kept beside.
+    former: Vec<PathBuf>,
 }
 
 impl Settled {
     /// Leaves everything as it is.
-    pub fn keep(self) {
-        std::mem::forget(self);
+    pub fn keep(mut self) {
+        self.kept = true;
+        for path in &self.former {
+            let _ = fs::remove_file(path.with_extension(FORMER));
+        }
+    }
+
+    /// Writes a file beside the place where it goes, so that it is there as a whole or not at all. Links that the
+    /// directory's owner may have put there are not followed: this may be root.
+    fn replace(&mut self, path: &Path, bytes: &[u8], owner: Option<Owner>) -> IoResult<()> {
+        let (beside, former) = (path.with_extension(NEW), path.with_extension(FORMER));
+        for stale in [&beside, &former] {
+            match fs::remove_file(stale) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        if let Some(owner) = owner {
+            fchown(&file, Some(owner.uid), Some(owner.gid))?;
+        }
+        file.sync_all()?;
+        match fs::hard_link(path, &former) {
+            Ok(()) => self.former.push(path.to_owned()),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        fs::rename(&beside, path)
     }
 }
 
 impl Drop for Settled {
     /// Takes back what came since, be it ours or the server's.
     fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
         if self.made {
             let _ = fs::remove_dir_all(&self.directory);
             return;
         }
+        for path in &self.former {
+            let _ = fs::rename(path.with_extension(FORMER), path);
+        }
         for name in names(&self.directory).unwrap_or_default().difference(&self.names) {
             let path = self.directory.join(name);
             let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        }
-        for (path, former) in &self.former {
-            // In place, so that it keeps its owner.
-            let _ = fs::write(path, former);
         }
     }
 }
 
 fn names(directory: &Path) -> IoResult<BTreeSet<String>> {
     fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
-}
-
-/// Writes it beside the place where it goes, so that it is there as a whole or not at all.
-fn write(path: &Path, bytes: &[u8], owner: Option<Owner>) -> IoResult<()> {
-    let beside = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    Owner::take(owner, &beside)?;
-    fs::rename(&beside, path)
 }
 
 fn denied(path: &Path, done: &str, error: &std::io::Error) -> Error {
@@ -191,6 +223,8 @@ fn denied(path: &Path, done: &str, error: &std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     struct Scratch(PathBuf);

@@ -1,7 +1,7 @@
 //! A server process on this host: started so that it outlives whoever started it, and ended again where it is of no use.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{Read, Result as IoResult, Seek, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -21,11 +21,11 @@ const CHARACTERS: usize = 200;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Becomes the program, in a session of its own.
-const FOR_GOOD: &str = r#"umask 077; exec setsid "$0" "$@""#;
+const FOR_GOOD: &str = r#"umask 077; exec >>"$0" 2>&1; exec setsid "$@""#;
 
 /// Becomes the program, which ends with us even where we are killed, if this system can do that.
 const FOR_A_MOMENT: &str =
-    r#"umask 077; end="setpriv --pdeathsig KILL"; $end true 2>/dev/null || end=; exec $end "$0" "$@""#;
+    r#"umask 077; exec >>"$0" 2>&1; end="setpriv --pdeathsig KILL"; $end true 2>/dev/null || end=; exec $end "$@""#;
 
 /// A process that is ours until it is let go.
 pub struct Started {
@@ -52,7 +52,8 @@ impl Started {
     }
 
     /// Starts it with an empty environment, and with files that only its user can read. Safe Rust can set neither session nor
-    /// umask of a child, so a shell does, which then becomes the program: the process stays the same.
+    /// umask of a child, so a shell does, which then becomes the program: the process stays the same. The shell opens the log
+    /// too: it is the server's user by then, and root would follow whatever link that one has put there.
     fn start(
         how: &str,
         program: &Path,
@@ -61,21 +62,20 @@ impl Started {
         log: &Path,
         owner: Option<Owner>,
     ) -> IoResult<Self> {
-        use std::os::unix::{fs::OpenOptionsExt, process::CommandExt};
-        let output = OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
-        Owner::take(owner, log)?;
-        let from = output.metadata()?.len();
+        use std::os::unix::process::CommandExt;
+        let from = fs::metadata(log).map_or(0, |about| about.len());
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", how])
+            .arg(log)
             .arg(program)
             .args(arguments)
             .env_clear()
             .env("PATH", PATH)
             .current_dir(directory)
             .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output);
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         if let Some(owner) = owner {
             command.gid(owner.gid).uid(owner.uid);
         }

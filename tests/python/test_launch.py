@@ -207,6 +207,68 @@ def test_one_that_died_is_started_again(server: ServerFactory, place: Place) -> 
     assert place.config("hz") == "33"
 
 
+def test_one_that_was_needed_for_a_while_is_retired(server: ServerFactory, place: Place) -> None:
+    source = server("redis-7.0")
+    source.call("SET", "x", "1")
+    given = place.given(source, program=program("redis-8.0"))
+    assert rb.launch(**given).launched
+    there = {name: given[name] for name in ("source", "target", "journal_dir")}
+    rb.upgrade(**there, quiet_for=0.1)
+    rb.rollback(**there)
+    back = {**there, "source": place.url, "target": source.url}
+    assert rb.retire(**back).retired
+    eventually(lambda: not place.processes(), "it has ended")
+    assert (source.role, source.call("GET", "x")) == ("master", "1")
+    # And it can be launched again: what it had is loaded.
+    again = rb.launch(**given)
+    assert again.changed
+    assert any("earlier launch" in warning for warning in again.warnings)
+
+
+@pytest.mark.parametrize("event", ["step", "action", "waiting"])
+def test_a_controller_that_dies_leaves_what_a_rerun_can_use(
+    server: ServerFactory, place: Place, event: str
+) -> None:
+    source = server("redis-7.0")
+    given = place.given(source)
+    die = f"lambda e: e['event'] == {event!r} and os.kill(os.getpid(), 9)"
+    script = "import json, os, sys, redis_baton as rb\n"
+    script += f"rb.launch(**json.loads(sys.argv[1]), on_event={die})"
+    arguments = json.dumps({name: str(value) for name, value in given.items()})
+    done = subprocess.run([sys.executable, "-c", script, arguments], timeout=30, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+    def launched() -> bool:
+        try:
+            return rb.launch(**given).launched
+        except rb.BatonError as error:
+            assert error.reason == "directory_in_use"  # noqa: PT017 # it is still coming up
+            return False
+
+    eventually(launched, "it runs")
+    assert len(place.processes()) == 1
+
+
+def test_a_program_that_is_asked_ends_with_its_controller(
+    server: ServerFactory, place: Place, tmp_path: Path
+) -> None:
+    source = server("redis-7.0")
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\necho $$ > $(dirname $0)/pid\nexec sleep 60\n")
+    slow.chmod(0o755)
+    script = "import json, sys, redis_baton as rb\nrb.launch(**json.loads(sys.argv[1]))"
+    given = place.given(source, program=slow)
+    arguments = json.dumps({name: str(value) for name, value in given.items()})
+    controller = subprocess.Popen([sys.executable, "-c", script, arguments])
+    file = tmp_path / "pid"
+    eventually(lambda: file.exists() and file.read_text().endswith("\n"), "it is asked")
+    pid = int(file.read_text())
+    controller.kill()
+    controller.wait()
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), "it has ended too")
+    assert not place.directory.exists()
+
+
 def test_other_wishes_are_refused_while_it_runs(server: ServerFactory, place: Place) -> None:
     source = server("redis-7.0")
     given = place.given(source)

@@ -46,7 +46,7 @@ def test_a_rule_that_the_target_does_not_know(pair_of: PairFactory) -> None:
         rb.replicate(**pair.given)
     assert "the user odd: '+commandlog" in caught.message
     assert pair.roles == ("master", "master")
-    pair.source.call("ACL", "SETUSER", "odd", "-commandlog")
+    pair.source.call("ACL", "SETUSER", "odd", "nocommands", "+get")
     assert rb.replicate(**pair.given).users_carried == ["first", "odd", "then"]
 
 

@@ -69,7 +69,7 @@ pub(super) async fn plan(
     check_room(call, options, place, &info, &live.values, unit).await?;
     let mut files = vec![(place.config(), std::mem::take(&mut carried.text))];
     if live.has_acl_file {
-        files.insert(0, (place.users(), carry::acl_file(&users)));
+        files.push((place.users(), carry::acl_file(&users)));
     }
     Ok(Plan { program: program.display().to_string(), version: probed.identity.title(), carried, users, files })
 }
