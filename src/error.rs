@@ -148,6 +148,14 @@ codes! {
     DiskShort, "disk_short", Refused;
     /// The new instance did not come up; it was ended, and nothing of it is left.
     LaunchFailed, "launch_failed", Failed;
+    /// The server does not know a parameter.
+    ParameterUnknown, "parameter_unknown", Refused;
+    /// The server was started without a configuration file, so nothing can be saved in it.
+    NoConfigFile, "no_config_file", Refused;
+    /// The server did not take the value of a parameter.
+    ParameterRefused, "parameter_refused", Failed;
+    /// The server could not write its configuration file.
+    NotSaved, "not_saved", Failed;
     /// The initial sync starts over and over.
     SyncLoops, "sync_loops", Failed;
     /// The replication link did not come up, or the sync did not end, in time.

@@ -14,6 +14,7 @@ from ._core import (
     ActiveClient,
     ClientGroup,
     Clients,
+    Config,
     Database,
     Dropped,
     Endpoint,
@@ -24,6 +25,7 @@ from ._core import (
     Preflight,
     Promote,
     Replicate,
+    RestartRequired,
     Retire,
     Status,
     StepReport,
@@ -44,6 +46,7 @@ wait_synced = checked(_core.wait_synced)
 verify = checked(_core.verify)
 switchover = checked(_core.switchover)
 clients = checked(_core.clients)
+config = checked(_core.config)
 wait_quiescent = checked(_core.wait_quiescent)
 promote = checked(_core.promote)
 retire = checked(_core.retire)
@@ -58,6 +61,7 @@ __all__ = [
     "BatonError",
     "ClientGroup",
     "Clients",
+    "Config",
     "ConnectionFailed",
     "Database",
     "Dropped",
@@ -72,6 +76,7 @@ __all__ = [
     "Promote",
     "Refused",
     "Replicate",
+    "RestartRequired",
     "Retire",
     "Status",
     "StepReport",
@@ -84,6 +89,7 @@ __all__ = [
     "WaitSynced",
     "__version__",
     "clients",
+    "config",
     "errors",
     "launch",
     "preflight",

@@ -1,6 +1,6 @@
 """The whole surface between the Rust core and Python. Checked against the module by stubtest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
@@ -12,11 +12,14 @@ _Step: TypeAlias = Literal[
     "preflight", "replicate", "wait_synced", "verify", "switchover", "wait_quiescent", "retire"
 ]
 
+_Value: TypeAlias = str | int | float  # bool is an int
+
 __all__ = [
     "REASONS",
     "ActiveClient",
     "ClientGroup",
     "Clients",
+    "Config",
     "Database",
     "Dropped",
     "Endpoint",
@@ -27,6 +30,7 @@ __all__ = [
     "Preflight",
     "Promote",
     "Replicate",
+    "RestartRequired",
     "Retire",
     "Status",
     "StepReport",
@@ -38,6 +42,7 @@ __all__ = [
     "WaitSynced",
     "__version__",
     "clients",
+    "config",
     "launch",
     "preflight",
     "promote",
@@ -712,6 +717,69 @@ class Promote:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
+class RestartRequired:
+    """A parameter that the server takes from its file alone, when it starts."""
+
+    @property
+    def parameter(self) -> str:
+        """Its name, as it was given."""
+    @property
+    def present(self) -> str:
+        """The value it has."""
+    @property
+    def wanted(self) -> str:
+        """The value it should have."""
+    @property
+    def why(self) -> str:
+        """Why it can't be set, in the server's words."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Config:
+    """What `config` returns."""
+
+    @property
+    def set(self) -> list[str]:
+        """The parameters that were set; in a dry run, those that would be."""
+    @property
+    def restart_required(self) -> list[RestartRequired]:
+        """Those that a restart is needed for, with the new value in the configuration file."""
+    @property
+    def rewritten(self) -> bool:
+        """Whether the configuration file was written.
+
+        Where it can be read from here: whether that changed it.
+        """
+    @property
+    def changed(self) -> bool:
+        """Whether a parameter has another value than before, or the file was seen to change.
+
+        In a dry run, whether that would be so.
+        """
+    @property
+    def before(self) -> dict[str, Any]:
+        """The parameters as they were, by name; a secret is `***`."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """The parameters as they are, read back; in a dry run, as they would be."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change the server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
 class Retire:
     """What `retire` returns."""
 
@@ -1208,6 +1276,37 @@ def stand_guard() -> str | None:
 
     Of `python -m redis_baton.guard` alone. Returns when the controller has come to its end (None),
     or when what it left undone was done: then with what came of it.
+    """
+
+def config(
+    *,
+    server: Endpoint | str,
+    parameters: Mapping[str, _Value | list[_Value]],
+    rewrite: bool = False,
+    break_lock: bool = False,
+    dry_run: bool = False,
+    on_event: _OnEvent | None = None,
+) -> Config:
+    """See to it that parameters of one server have these values.
+
+    What has its value already, in whatever words, is left alone. All others are set in one command
+    where the server can (7.0 and newer), else one after the other, and put back if one is refused.
+
+    Args:
+        server: the server, as an Endpoint or a URL.
+        parameters: their names with the values they are to have. True and False are `yes` and
+            `no`; a list is for what takes several lines in the file, such as `save`.
+        rewrite: save them to the configuration file, by CONFIG REWRITE. That is not sent where the
+            file can be read from here and holds them already.
+        break_lock: cut off another controller that is at work on this server.
+        dry_run: look and decide only; nothing is changed.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`parameter_unknown`, `no_config_file`): unchanged. Failed
+            (`parameter_refused`): unchanged or undone. Failed (`not_saved`): all is set, but not
+            in the file.
     """
 
 def wait_quiescent(

@@ -100,6 +100,8 @@ result_methods!(
     crate::handover::Phase,
     crate::step::clients::ClientGroup,
     crate::step::clients::Clients,
+    crate::step::config::Config,
+    crate::step::config::RestartRequired,
     crate::step::launch::Launch,
     crate::step::preflight::Estimates,
     crate::step::preflight::Preflight,

@@ -18,7 +18,7 @@ mod _core {
     use super::guard::stand_guard;
     #[pymodule_export]
     use super::steps::{
-        clients, launch, preflight, promote, replicate, retire, rollback, status, switchover, upgrade, verify,
+        clients, config, launch, preflight, promote, replicate, retire, rollback, status, switchover, upgrade, verify,
         wait_quiescent, wait_ready, wait_synced,
     };
     #[pymodule_export]
@@ -27,6 +27,7 @@ mod _core {
         handover::Phase,
         step::{
             clients::{ClientGroup, Clients},
+            config::{Config, RestartRequired},
             launch::Launch,
             preflight::{Estimates, Preflight},
             promote::Promote,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::{
     prelude::*,
-    types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString},
+    types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString},
 };
 
 use crate::{
@@ -76,6 +76,51 @@ pub fn within(field: &str, value: i64, least: u32, most: u32) -> Result<u32> {
         .ok()
         .filter(|value| (least..=most).contains(value))
         .ok_or_else(|| Error::input(field, format!("{value} is not between {least} and {most}")))
+}
+
+/// A mapping of parameters to values, as text: a list is one text, since a parameter has as many words as it needs.
+pub fn parameters(given: &Bound<'_, PyAny>) -> Result<Vec<(String, String)>> {
+    let wrong = |problem: &str| Error::input("parameters", problem);
+    let mapping = given.cast::<PyMapping>().map_err(|_| wrong("is not a mapping of names to values"))?;
+    let items = mapping.items().map_err(|_| wrong("can't be read"))?;
+    items
+        .iter()
+        .map(|item| {
+            let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+                item.extract().map_err(|_| wrong("can't be read"))?;
+            let name: String = name.extract().map_err(|_| wrong("a name is not a string"))?;
+            let value = match value.cast::<PyList>() {
+                Ok(lines) => lines.iter().map(|line| text(&name, &line)).collect::<Result<Vec<_>>>()?.join(" "),
+                Err(_) => text(&name, &value)?,
+            };
+            Ok((name, value))
+        })
+        .collect()
+}
+
+/// One value of a parameter as text.
+fn text(name: &str, value: &Bound<'_, PyAny>) -> Result<String> {
+    // To Python, True is a whole number too.
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Ok(if flag.is_true() { "yes" } else { "no" }.to_owned());
+    }
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(text.to_string_lossy().into_owned());
+    }
+    if value.is_instance_of::<PyInt>() {
+        return value.str().map(|text| text.to_string()).map_err(|e| Error::input("parameters", e));
+    }
+    match value.extract::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number.to_string()),
+        Ok(_) => Err(Error::input("parameters", format!("the value of {name} is not a number"))),
+        Err(_) if value.is_none() => {
+            Err(Error::input("parameters", format!("{name} has no value; an empty one is \"\"")))
+        }
+        Err(_) => Err(Error::input(
+            "parameters",
+            format!("the value of {name} is neither a string, a number, a boolean nor a list of those"),
+        )),
+    }
 }
 
 /// The options of a handover in either direction.

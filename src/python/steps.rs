@@ -8,13 +8,15 @@ use pyo3::prelude::*;
 use super::{
     call::{Alone, Common},
     convert::exception,
-    options::{Handover, at_least, checks, guard_command, login, quiescence, wishes, within},
+    options::{
+        Handover, at_least, checks, guard_command, login, parameters as read_parameters, quiescence, wishes, within,
+    },
 };
 use crate::{
     step::{
-        self, clients::Clients, launch::Launch, preflight::Preflight, promote::Promote, replicate::Replicate,
-        retire::Retire, seconds, status::Status, switchover::Switchover, verify::Verify, wait_quiescent::WaitQuiescent,
-        wait_ready::WaitReady, wait_synced::WaitSynced,
+        self, clients::Clients, config::Config, launch::Launch, preflight::Preflight, promote::Promote,
+        replicate::Replicate, retire::Retire, seconds, status::Status, switchover::Switchover, verify::Verify,
+        wait_quiescent::WaitQuiescent, wait_ready::WaitReady, wait_synced::WaitSynced,
     },
     upgrade::{self as procedure, Step, Upgrade},
 };
@@ -258,6 +260,25 @@ pub fn clients(
 ) -> PyResult<Clients> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }
         .run(py, |call| Ok(async move { step::clients::clients(&call, disconnect).await }))
+}
+
+/// See to it that parameters of one server have these values.
+#[pyfunction]
+#[pyo3(signature = (*, server, parameters, rewrite=false, break_lock=false, dry_run=false, on_event=None))]
+pub fn config(
+    py: Python<'_>,
+    server: &Bound<'_, PyAny>,
+    parameters: &Bound<'_, PyAny>,
+    rewrite: bool,
+    break_lock: bool,
+    dry_run: bool,
+    on_event: Option<Py<PyAny>>,
+) -> PyResult<Config> {
+    let parameters = read_parameters(parameters).map_err(|e| exception(&e, None))?;
+    Alone { server, dry_run, break_lock, on_event }.run(py, |call| {
+        let options = step::config::Options { parameters, rewrite };
+        Ok(async move { step::config::config(&call, &options).await })
+    })
 }
 
 /// Wait until the source receives no application command any more.

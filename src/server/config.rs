@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use redis::Value;
 
-use super::{Command, Server, elements, text};
+use super::{Command, Server, elements, info::Version, text};
 use crate::{
     error::{Code, Error, Result, State},
     journal::{Journal, Record},
@@ -24,6 +24,8 @@ pub const MIN_REPLICAS: &str = "min-replicas-to-write";
 /// A login that no server knows. A replica that has it as `masteruser` and `masterauth` stays linked for as long as its
 /// link lives, and can't link again by itself.
 pub const FUSE: &str = "redis-baton-fuse";
+/// From which version on one command reads or sets several parameters: all of them, or none.
+pub const SEVERAL_AT_ONCE: Version = Version(7, 0, 0);
 
 /// Whether a parameter's value must not be shown.
 pub fn is_secret(parameter: &str) -> bool {
@@ -37,14 +39,22 @@ impl Server {
         let commands: Vec<_> = parameters.iter().map(|p| Command::new(["CONFIG", "GET", p])).collect();
         let mut values = BTreeMap::new();
         for (command, reply) in commands.iter().zip(self.pipeline(&commands).await?) {
-            let reply = reply.map_err(|said| self.refused(command, &said))?;
-            let words: Vec<String> = match reply {
-                Value::Map(pairs) => pairs.iter().flat_map(|(k, v)| [k, v]).map(text).collect::<Result<_>>()?,
-                other => elements(other).iter().map(text).collect::<Result<_>>()?,
-            };
-            values.extend(words.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+            values.extend(named(reply.map_err(|said| self.refused(command, &said))?)?);
         }
         Ok(values)
+    }
+
+    /// The same by one command: of any number of parameters, from a server before 7.0 of all there are.
+    pub async fn config_at_once(&self, parameters: &[String]) -> Result<BTreeMap<String, String>> {
+        if parameters.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let asked = Command::new(["CONFIG", "GET"]);
+        let command = match self.identity.has_redis(SEVERAL_AT_ONCE) {
+            true => parameters.iter().fold(asked, Command::word),
+            false => asked.word("*"),
+        };
+        named(self.read(&command).await?)
     }
 
     /// Sets a parameter for as long as the upgrade lasts. Its present value goes into the journal first, so that
@@ -131,6 +141,15 @@ fn original(parameter: &str, present: String) -> Option<String> {
         "" => Some(present),
         _ => Some(present).filter(|_| !is_secret(parameter)),
     }
+}
+
+/// The reply to `CONFIG GET`.
+fn named(reply: Value) -> Result<BTreeMap<String, String>> {
+    let words: Vec<String> = match reply {
+        Value::Map(pairs) => pairs.iter().flat_map(|(k, v)| [k, v]).map(text).collect::<Result<_>>()?,
+        other => elements(other).iter().map(text).collect::<Result<_>>()?,
+    };
+    Ok(words.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
 }
 
 #[cfg(test)]

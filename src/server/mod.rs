@@ -7,6 +7,7 @@ pub mod acl;
 pub mod client_list;
 pub mod command;
 pub mod config;
+pub mod config_file;
 pub mod info;
 mod lock;
 mod wire;

@@ -4,6 +4,7 @@
 mod aftermath;
 mod bring_back;
 pub mod clients;
+pub mod config;
 pub mod guard;
 mod hand_over;
 pub mod launch;

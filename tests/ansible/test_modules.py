@@ -176,6 +176,44 @@ def test_promote(ansible: Ansible, pair: tuple[Instance, Instance], journal_dir:
     assert (target.role, target.call("DBSIZE")) == ("master", KEYS)
 
 
+def test_config(ansible: Ansible, server: ServerFactory) -> None:
+    one = server("redis-8.0", password="old-secret")
+    wanted = {
+        "maxmemory": "1gb",
+        "rdbcompression": False,
+        "save": ["3600 1", "300 100"],
+        "databases": 32,
+        "masterauth": "link-secret",
+    }
+    login = {"login_port": one.port, "login_password": "old-secret"}
+    outcome = ansible.tasks(
+        [
+            *thrice("config", **login, parameters=wanted, rewrite=True),
+            *thrice("config", **login, parameters={"requirepass": "new-secret"})[:2],
+            once("config", **login, parameters={}) | {"ignore_errors": True},
+        ],
+        "-vvv",
+        "--diff",
+        defaults={},
+    )
+    assert outcome.status == 0, outcome.output
+    expected = ["changed", "changed", "ok", "changed", "changed", "failed"]
+    assert statuses(outcome, "config") == expected
+    assert_documented(outcome)
+    checked, done, again = (task.result for task in outcome.of("config")[:3])
+    assert checked["diff"] == done["diff"]
+    assert done["diff"]["before"] != done["diff"]["after"]
+    assert (done["set"], done["rewritten"]) == ([*list(wanted)[:3], "masterauth"], True)
+    assert (again["actions"], again["rewritten"]) == ([], False)
+    for result in (checked, done, again):
+        (left,) = result["restart_required"]
+        assert (left["parameter"], left["present"], left["wanted"]) == ("databases", "16", "32")
+        assert result["msg"].endswith("but for what needs a restart: databases.")
+    one.password = "new-secret"
+    assert one.call("CONFIG", "GET", "save") == {"save": "3600 1 300 100"}
+    assert "-secret" not in outcome.output + "".join(str(task.result) for task in outcome)
+
+
 def test_upgrade_in_one_task(
     ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path
 ) -> None:
@@ -205,6 +243,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
     guarded = server("redis-8.0", password="secret")
     full = server("redis-8.0")
     fill(full)
+    at_target = {"login_port": target.port}
     cases: list[tuple[str, dict[str, Any], str | None]] = [
         ("preflight", {"login_port": 1}, "unreachable"),
         ("preflight", {"login_host": "no-such-host.invalid"}, "host_unknown"),
@@ -232,6 +271,11 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
         ("promote", {}, "not_replicating"),
         ("retire", {}, "only_copy"),
         ("upgrade", {"until": "never"}, None),
+        ("config", at_target | {"parameters": {"no-such": 1}}, "parameter_unknown"),
+        ("config", at_target | {"parameters": {"hz": "often"}}, "parameter_refused"),
+        ("config", at_target | {"parameters": {"hz": None}}, "invalid_input"),
+        ("config", at_target | {"parameters": {"max*": 1}}, "invalid_input"),
+        ("config", at_target, None),
     ]
     outcome = ansible.tasks(
         [once(module, **options) | {"ignore_errors": True} for module, options, _ in cases],

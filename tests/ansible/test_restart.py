@@ -1,4 +1,4 @@
-"""The role baton.redis.restart with plain processes: under load, stopped at each point, and run again."""
+"""The role baton.redis.restart with plain processes: under load, and stopped at each point."""
 
 from __future__ import annotations
 

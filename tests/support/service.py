@@ -1,4 +1,4 @@
-"""A server that is restarted by a command, as a service is, and not by the process that started it."""
+"""A server that is restarted by a command, as a service is, whoever started it."""
 
 from __future__ import annotations
 

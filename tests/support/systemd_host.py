@@ -1,8 +1,9 @@
 """A host of its own with a real systemd, on a machine that need not have one as PID 1.
 
-Namespaces over an overlay of this machine's files: what is installed, written or broken in it stays in it, and goes with
-it. It shares the network with the machine, so tests take ports of their own. It needs root and the packages systemd and
-dbus. Its /tmp, /var/tmp and /run are its own: the tmpfiles service of a systemd would empty the machine's.
+Namespaces over an overlay of this machine's files: what is installed, written or broken in it
+stays in it, and goes with it. It shares the network with the machine, so tests take ports of their
+own. It needs root and the packages systemd and dbus. Its /tmp, /var/tmp and /run are its own: the
+tmpfiles service of a systemd would empty the machine's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -29,7 +29,7 @@ BOOT_TIME = 40.0
 SHUTDOWN_TIME = 60.0
 RUN_TIME = 120.0
 
-# The holder keeps the files over a reboot: a boot is a process of its own, in namespaces of its own.
+# The holder keeps the files over a reboot: a boot is a process in namespaces of its own.
 HOLD = r"""
 set -e
 folder=$1
@@ -44,7 +44,8 @@ for needed; do
   mount --rbind "$needed" "$folder/root$needed"
 done
 while :; do
-  setpriv --pdeathsig KILL unshare --pid --mount --uts --ipc --cgroup --fork --kill-child bash -c "$BOOT" boot "$folder/root" || :
+  setpriv --pdeathsig KILL unshare --pid --mount --uts --ipc --cgroup --fork --kill-child \
+    bash -c "$BOOT" boot "$folder/root" || :
 done
 """
 BOOT = r"""
@@ -55,7 +56,8 @@ mount --rbind /dev dev
 mount -t sysfs sysfs sys
 for own in run tmp var/tmp sys/fs/cgroup; do mount -t tmpfs tmpfs $own; done
 mkdir -p run/lock etc/systemd/system/service.d
-printf '[Service]\nPrivateUsers=no\n' >etc/systemd/system/service.d/host.conf # there may be none to give
+# There may be no user namespaces to give.
+printf '[Service]\nPrivateUsers=no\n' >etc/systemd/system/service.d/host.conf
 mount -t cgroup2 none sys/fs/cgroup
 export container=docker
 exec chroot . /lib/systemd/systemd --system --unit=multi-user.target --log-target=null

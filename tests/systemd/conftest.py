@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,7 +88,9 @@ class Service:
         """Return the process of the service."""
         return int(self.host.service(UNIT)["MainPID"])
 
-    def begin(self, *tasks: Task, options: Sequence[str] = (), **variables: object) -> Any:
+    def begin(
+        self, *tasks: Task, options: Sequence[str] = (), **variables: object
+    ) -> subprocess.Popen[str]:
         """Start the playbook on the host with these tasks."""
         self.host.write(f"{PLAY}/tasks.yml", json.dumps(list(tasks)))
         self.host.write(f"{PLAY}/ansible.cfg", "")  # in place of the user's
@@ -147,7 +148,7 @@ class Service:
 
 @pytest.fixture(scope="session")
 def debian() -> Iterator[tuple[SystemdHost, tuple[str, str]]]:
-    """Boot a host, and return it with two versions of Debian's redis-server, the older one first."""
+    """Boot a host; return it with two versions of redis-server from apt, the older one first."""
     why = why_not()
     if why:
         pytest.skip(why)

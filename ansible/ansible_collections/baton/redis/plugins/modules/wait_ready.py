@@ -30,6 +30,13 @@ options:
 extends_documentation_fragment:
   - baton.redis._baton.server
   - baton.redis._baton.attributes
+attributes:
+  action_group:
+    description:
+      - Use C(group/baton.redis.server) in C(module_defaults) to set defaults for the modules that
+        work on one server.
+    membership:
+      - baton.redis.server
 seealso:
   - module: baton.redis.status
 """
