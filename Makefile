@@ -78,7 +78,7 @@ test-ansible: setup ## the collection on real servers
 
 .PHONY: test-systemd
 test-systemd: setup ## restarts and reboots of a host with systemd, in namespaces: needs root, and Debian's systemd and dbus
-	$(BIN)/pytest tests/systemd $(PYTEST_ARGS)
+	$(BIN)/pytest tests/systemd -m "" $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: lint-rust lint-python lint-ansible ## all checks that need no servers

@@ -10,7 +10,6 @@ Exits with 0 if the service serves with the new value and nothing was lost; with
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -31,7 +30,7 @@ from tests.support import dataset
 from tests.support.load import Load
 from tests.support.ports import reserve_block
 from tests.support.servers import NAMES
-from tests.support.service import Service, end
+from tests.support.service import Service, end_stand_in
 
 DATABASES = 32
 
@@ -45,22 +44,22 @@ def main() -> int:
 
 def demo(options: argparse.Namespace, folder: Path) -> int:
     """Start the service and the load, restart it with another value, and show how it went."""
-    stand_in = folder / "stand-in" / "server" / "server.pid"
     with Service(binary(options.server), folder / "service", databases=16) as service:
         filled = dataset.fill(service.client(), keys=options.keys)
         notes.print(f"{options.server} serves {filled.total} keys at {service.address}.")
         before = service.pid
+        tasks = [service.wants("databases", DATABASES), service.restarts]
+        variables = service.in_place(folder, reserve_block(), tasks)
         try:
             with Load(port=service.port, rate=options.rate) as load:
                 notes.print(f"16 connections write to it, {options.rate or 'what it takes'}/s.")
                 notes.print(f"It has 16 databases and is to have {DATABASES}.\n")
                 time.sleep(1)
-                played = play("restart.yml", _variables(service, folder), folder)
+                played = play("restart.yml", variables, folder)
                 time.sleep(1)
                 report = load.stop(verify_port=service.port)
         finally:
-            if stand_in.exists():
-                end(int(stand_in.read_text()))
+            end_stand_in(folder)
         if played.refusal is not None:
             console.print(f"\nFailed: {played.refusal}", soft_wrap=True)
             return WRONG
@@ -76,33 +75,6 @@ def demo(options: argparse.Namespace, folder: Path) -> int:
         )
         restarted = int(databases) == DATABASES and service.current_port == service.port
         return DONE if restarted and report.lost == 0 and report.wrong == 0 else WRONG
-
-
-def _variables(service: Service, folder: Path) -> dict[str, object]:
-    assert service.config_file
-    tasks = folder / "tasks.yml"
-    line = {
-        "path": str(service.config_file),
-        "regexp": "^databases ",
-        "line": f"databases {DATABASES}",
-    }
-    tasks.write_text(
-        json.dumps(
-            [
-                {"name": "Want more databases", "ansible.builtin.lineinfile": line},
-                {"name": "Restart the service", "ansible.builtin.command": str(service.restart)},
-            ]
-        )
-    )
-    block = reserve_block()
-    return {
-        "restart_login_port": service.port,
-        "restart_stand_in_port": block,
-        "restart_aside_port": block + 1,
-        "restart_directory": str(folder / "stand-in"),
-        "restart_program": str(service.binary.server),
-        "restart_tasks": str(tasks),
-    }
 
 
 def _options() -> argparse.Namespace:

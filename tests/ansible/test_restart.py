@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
@@ -14,17 +13,16 @@ import redis
 from tests.support.load import Load
 from tests.support.ports import release_block, reserve_block
 from tests.support.servers import eventually, find
-from tests.support.service import Service, end
+from tests.support.service import Service, end_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tests.ansible.runner import Ansible, Outcome, Running
+    from tests.support.service import Task
 
 PLAYBOOK = "baton.redis.restart"
 KEYS = 2000
-
-Task = dict[str, Any]
 
 
 @dataclass
@@ -34,12 +32,17 @@ class Place:
     service: Service
     ansible: Ansible
     folder: Path
-    ports: tuple[int, int]
+    block: int
 
     @property
     def directory(self) -> Path:
         """Where the stand-in has its files."""
         return self.folder / "stand-in"
+
+    @property
+    def aside(self) -> int:
+        """The port of the service while the stand-in serves."""
+        return self.block + 1
 
     @property
     def databases(self) -> int:
@@ -53,40 +56,16 @@ class Place:
 
     def begin(self, *tasks: Task, options: Sequence[str] = (), **variables: object) -> Running:
         """Start the playbook with these tasks."""
-        file = self.folder / "tasks.yml"
-        file.write_text(json.dumps(list(tasks)))
         return self.ansible.begin(
             PLAYBOOK,
             *options,
             variables={
-                "restart_login_port": self.service.port,
-                "restart_stand_in_port": self.ports[0],
-                "restart_aside_port": self.ports[1],
-                "restart_directory": str(self.directory),
-                "restart_program": str(self.service.binary.server),
-                "restart_tasks": str(file),
+                **self.service.in_place(self.folder, self.block, tasks),
                 "restart_quiet_for": 0.2,
                 "restart_load_timeout": 10,
                 **variables,
             },
         )
-
-    @property
-    def restarts(self) -> Task:
-        """The task that restarts the service."""
-        return {"name": "Restart it", "ansible.builtin.command": str(self.service.restart)}
-
-    def wants(self, parameter: str, value: object) -> Task:
-        """Return the task that writes a value into the configuration file."""
-        assert self.service.config_file
-        return {
-            "name": f"Want {parameter}",
-            "ansible.builtin.lineinfile": {
-                "path": str(self.service.config_file),
-                "regexp": f"^{parameter} ",
-                "line": f"{parameter} {value}",
-            },
-        }
 
     @property
     def serving(self) -> int:
@@ -107,7 +86,7 @@ class Place:
         assert service.config_file
         saved = service.config_file.read_text()
         assert f"port {service.port}\n" in saved
-        for trace in ("replicaof", "redis-baton", str(self.ports[1])):
+        for trace in ("replicaof", "redis-baton", str(self.aside)):
             assert trace not in saved, saved
 
 
@@ -119,15 +98,13 @@ def place(ansible: Ansible, tmp_path: Path) -> Iterator[Place]:
         pytest.skip("redis-7.0 is not on this machine")
     block = reserve_block()
     service = Service(binary, tmp_path / "service", databases=16, save="3600 1")
-    place = Place(service, ansible, tmp_path, (block, block + 1))
+    place = Place(service, ansible, tmp_path, block)
     try:
         with service.start().client() as client:
             client.mset({f"key:{n}": f"value {n}" for n in range(KEYS)})
         yield place
     finally:
-        stand_in = place.directory / "server" / "server.pid"
-        if stand_in.exists():
-            end(int(stand_in.read_text()))
+        end_stand_in(tmp_path)
         service.close()
         release_block(block)
 
@@ -136,7 +113,7 @@ def test_an_immutable_parameter_is_changed_under_load(place: Place) -> None:
     service = place.service
     before = service.pid
     with Load(port=service.port, rate=5000) as load:
-        outcome = place.restart(place.wants("databases", 32), place.restarts)
+        outcome = place.restart(place.service.wants("databases", 32), place.service.restarts)
         report = load.stop(verify_port=service.port)
     assert outcome.status == 0, outcome.output
     assert report.lost == 0, report
@@ -153,7 +130,7 @@ def test_check_mode_changes_nothing(place: Place) -> None:
     before = service.pid
     assert service.config_file
     saved = service.config_file.read_text()
-    outcome = place.restart(place.restarts, options=["--check", "--diff"])
+    outcome = place.restart(place.service.restarts, options=["--check", "--diff"])
     assert outcome.status == 0, outcome.output
     assert outcome["Launch the stand-in"].result["actions"]
     assert "would be begun" in outcome["Say what a restart would begin with"].result["msg"]
@@ -164,7 +141,7 @@ def test_check_mode_changes_nothing(place: Place) -> None:
 
 def test_one_that_is_not_wanted_is_not_begun(place: Place) -> None:
     before = place.service.pid
-    outcome = place.restart(place.restarts, restart_wanted=False)
+    outcome = place.restart(place.service.restarts, restart_wanted=False)
     assert (outcome.status, outcome.changed) == (0, []), outcome.output
     assert place.service.pid == before
 
@@ -172,14 +149,16 @@ def test_one_that_is_not_wanted_is_not_begun(place: Place) -> None:
 def test_whatever_goes_wrong_aside_a_rerun_finishes_it(place: Place) -> None:
     service = place.service
     with Load(port=service.port, rate=2000) as load:
-        failed = place.restart({"name": "Break", "ansible.builtin.fail": {}}, place.restarts)
+        failed = place.restart(
+            {"name": "Break", "ansible.builtin.fail": {}}, place.service.restarts
+        )
         assert failed["Break"].status == "failed", failed.output
         place.assert_aside()
         assert service.role == "slave"
 
         # It takes no new value, and does not come up.
         failed = place.restart(
-            place.wants("databases", "none"), place.restarts, restart_load_timeout=1
+            place.service.wants("databases", "none"), place.service.restarts, restart_load_timeout=1
         )
         (up,) = [task for task in failed.of("wait_ready") if task.status == "failed"]
         assert up.result["reason"] == "unreachable", failed.output
@@ -188,10 +167,10 @@ def test_whatever_goes_wrong_aside_a_rerun_finishes_it(place: Place) -> None:
 
         # It would come up where the stand-in serves, as from a file of a package.
         failed = place.restart(
-            place.wants("databases", 32),
-            place.wants("port", service.port),
-            place.wants("replicaof", "no one"),
-            place.restarts,
+            place.service.wants("databases", 32),
+            place.service.wants("port", service.port),
+            place.service.wants("replicaof", "no one"),
+            place.service.restarts,
             restart_load_timeout=1,
         )
         assert failed.status != 0
@@ -201,7 +180,7 @@ def test_whatever_goes_wrong_aside_a_rerun_finishes_it(place: Place) -> None:
 
         # One that was begun is finished, wanted or not.
         done = place.restart(
-            place.wants("port", place.ports[1]), place.restarts, restart_wanted=False
+            place.service.wants("port", place.aside), place.service.restarts, restart_wanted=False
         )
         assert done.status == 0, done.output
         report = load.stop(verify_port=service.port)
@@ -214,11 +193,11 @@ def test_whatever_goes_wrong_aside_a_rerun_finishes_it(place: Place) -> None:
 
 
 def test_tasks_that_restart_nothing_are_found_out(place: Place) -> None:
-    failed = place.restart(place.wants("databases", 32), restart_load_timeout=0.2)
+    failed = place.restart(place.service.wants("databases", 32), restart_load_timeout=0.2)
     (same,) = [task for task in failed.of("wait_ready") if task.status == "failed"]
     assert same.result["reason"] == "not_restarted", failed.output
     place.assert_aside()
-    assert place.restart(place.restarts).status == 0
+    assert place.restart(place.service.restarts).status == 0
     assert place.databases == 32
     place.assert_restarted()
 
@@ -232,13 +211,13 @@ def test_it_is_killed_in_the_second_sync(place: Place) -> None:
         "config set rdb-key-save-delay 3000",
     }
     with Load(port=service.port, rate=2000) as load:
-        running = place.begin(slow, place.restarts)
+        running = place.begin(slow, place.service.restarts)
         try:
             eventually(lambda: syncs(place), "the second sync has begun", within=60)
         finally:
             running.kill()
         place.assert_aside()
-        done = place.restart(place.restarts)
+        done = place.restart(place.service.restarts)
         report = load.stop(verify_port=service.port)
     assert done.status == 0, done.output
     # The tasks have had their turn.
@@ -251,7 +230,7 @@ def test_it_is_killed_in_the_second_sync(place: Place) -> None:
 def syncs(place: Place) -> bool:
     """Return whether the service is aside and receives its data."""
     try:
-        aside = place.service.current_port == place.ports[1]
+        aside = place.service.current_port == place.aside
         return aside and bool(place.service.info("replication")["master_sync_in_progress"])
     except redis.RedisError:  # it is being restarted
         return False
@@ -260,8 +239,8 @@ def syncs(place: Place) -> bool:
 def test_one_that_can_not_be_is_refused_and_leaves_nothing(place: Place) -> None:
     service = place.service
     before = service.pid
-    with socket.create_server(("127.0.0.1", place.ports[1])):
-        outcome = place.restart(place.restarts)
+    with socket.create_server(("127.0.0.1", place.aside)):
+        outcome = place.restart(place.service.restarts)
     assert outcome.status != 0
     assert "taken" in outcome["Stop where something does"].result["msg"]
     assert (service.pid, service.role, service.current_port) == (before, "master", service.port)
@@ -272,7 +251,7 @@ def test_one_that_can_not_be_is_refused_and_leaves_nothing(place: Place) -> None
 def test_it_can_be_done_again_and_again(place: Place) -> None:
     service = place.service
     for databases in (32, 64):
-        outcome = place.restart(place.wants("databases", databases), place.restarts)
+        outcome = place.restart(place.service.wants("databases", databases), place.service.restarts)
         assert outcome.status == 0, outcome.output
         assert place.databases == databases
         place.assert_restarted()

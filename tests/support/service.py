@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.support.servers import START_TIME, STOP_TIME, Instance, ServerBinary, eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self
 
     from tests.support.servers import ConfigValue
+
+Task = dict[str, Any]
 
 RESTART = """\
 #!/bin/sh
@@ -47,6 +52,39 @@ class Service(Instance):
         self.restart.write_text(script)
         self.restart.chmod(0o755)
 
+    def wants(self, parameter: str, value: object) -> Task:
+        """Return the Ansible task that writes a value into the configuration file."""
+        assert self.config_file
+        return {
+            "name": f"Want {parameter}",
+            "ansible.builtin.lineinfile": {
+                "path": str(self.config_file),
+                "regexp": f"^{parameter} ",
+                "line": f"{parameter} {value}",
+            },
+        }
+
+    @property
+    def restarts(self) -> Task:
+        """The Ansible task that restarts it."""
+        return {"name": "Restart it", "ansible.builtin.command": str(self.restart)}
+
+    def in_place(self, folder: Path, block: int, tasks: Sequence[Task]) -> dict[str, Any]:
+        """Return the variables with which the role `restart` restarts it by these tasks.
+
+        `folder` is for the stand-in, of the ports from `block` on.
+        """
+        file = folder / "tasks.yml"
+        file.write_text(json.dumps(list(tasks)))
+        return {
+            "restart_login_port": self.port,
+            "restart_stand_in_port": block,
+            "restart_aside_port": block + 1,
+            "restart_directory": str(folder / "stand-in"),
+            "restart_program": str(self.binary.server),
+            "restart_tasks": str(file),
+        }
+
     def start(self) -> Self:
         """Run it, and wait until it has loaded its data and answers."""
         subprocess.run([self.restart], check=True, timeout=STOP_TIME)
@@ -71,6 +109,13 @@ class Service(Instance):
 
     def _end(self, how: signal.Signals) -> None:
         end(self._read_pid(), how)
+
+
+def end_stand_in(folder: Path) -> None:
+    """End the stand-in of a restart that was not finished, if there is one."""
+    pidfile = folder / "stand-in" / "server" / "server.pid"
+    if pidfile.exists():
+        end(int(pidfile.read_text()))
 
 
 def end(pid: int, how: signal.Signals = signal.SIGKILL) -> None:

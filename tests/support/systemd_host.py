@@ -92,7 +92,7 @@ class SystemdHost:
             [
                 # It ends with this process, however that ends.
                 *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount"),
-                *("bash", "-c", HOLD, "hold", self._folder, *sorted(needed)),
+                *("bash", "-c", HOLD, "hold", str(self._folder), *sorted(needed)),
             ],
             env={**os.environ, "BOOT": BOOT},
             stdin=subprocess.DEVNULL,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(180)
 
 
+@pytest.mark.long
 def test_the_package_is_upgraded_under_load(service: Service) -> None:
     older, newer = service.versions
     assert service.installed == older
@@ -60,6 +61,7 @@ def test_the_role_restarts_the_unit(service: Service) -> None:
     service.assert_restarted()
 
 
+@pytest.mark.long
 def test_a_package_that_restarts_the_service_with_its_own_file(service: Service) -> None:
     """It comes back aside, though its new file says something else."""
     newer = service.versions[1]
@@ -94,6 +96,7 @@ def test_a_package_that_restarts_the_service_with_its_own_file(service: Service)
     service.assert_restarted()
 
 
+@pytest.mark.long
 def test_the_host_is_booted_again_while_the_stand_in_serves(service: Service) -> None:
     played = service.restart({"name": "Stop here", "ansible.builtin.fail": {}})
     assert "Stop here" in played.output, played.output
@@ -117,6 +120,7 @@ def test_the_host_is_booted_again_while_the_stand_in_serves(service: Service) ->
     service.assert_restarted()
 
 
+@pytest.mark.long
 def test_the_host_is_booted_again_in_the_second_sync(service: Service) -> None:
     slow = {
         "name": "Slow it down",
@@ -140,6 +144,7 @@ def test_the_host_is_booted_again_in_the_second_sync(service: Service) -> None:
     service.assert_restarted()
 
 
+@pytest.mark.long
 def test_the_host_is_booted_again_when_the_service_serves(service: Service) -> None:
     process = service.begin(databases(32), restart_quiet_for=8)
     try:
