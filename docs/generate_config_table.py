@@ -42,8 +42,7 @@ def answer(one: Instance, parameter: str, value: str) -> str:
     except redis.ResponseError as error:
         if any(fixed in str(error) for fixed in FIXED):
             return "restart"
-        if PROTECTED in str(error):
-            return "restart (1)"
+        return "restart (1)" if PROTECTED in str(error) else "no"
     return "live"
 
 

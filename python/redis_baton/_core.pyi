@@ -1,6 +1,6 @@
 """The whole surface between the Rust core and Python. Checked against the module by stubtest."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
@@ -1281,7 +1281,7 @@ def stand_guard() -> str | None:
 def config(
     *,
     server: Endpoint | str,
-    parameters: Mapping[str, _Value | list[_Value]],
+    parameters: Mapping[str, _Value | Sequence[_Value]],
     rewrite: bool = False,
     break_lock: bool = False,
     dry_run: bool = False,

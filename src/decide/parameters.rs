@@ -30,13 +30,12 @@ enum Kind {
     Shown,
 }
 
-const LITERALS: [&str; 33] = [
+const LITERALS: [&str; 23] = [
     "aclfile",
     "appenddirname",
     "appendfilename",
     "availability-zone",
     "bind-source-addr",
-    "cluster-config-file",
     "dbfilename",
     "hash-seed",
     "ignore-warnings",
@@ -49,24 +48,16 @@ const LITERALS: [&str; 33] = [
     "primaryuser",
     "proc-title-template",
     "requirepass",
-    "sentinel-pass",
     "syslog-ident",
     "tls-ca-cert-dir",
-    "tls-ca-cert-file",
-    "tls-cert-file",
     "tls-ciphers",
     "tls-ciphersuites",
-    "tls-client-cert-file",
-    "tls-client-key-file",
-    "tls-client-key-file-pass",
-    "tls-dh-params-file",
-    "tls-key-file",
-    "tls-key-file-pass",
     "tls-protocols",
     "unixsocket",
 ];
 /// Names of what is literal as well, by a part of them.
-const LITERAL_PARTS: [&str; 8] = [
+const LITERAL_PARTS: [&str; 9] = [
+    "-file",
     "cpulist",
     "announce-ip",
     "announce-hostname",

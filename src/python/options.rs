@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::{
     prelude::*,
-    types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString},
+    types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple},
 };
 
 use crate::{
@@ -89,11 +89,12 @@ pub fn parameters(given: &Bound<'_, PyAny>) -> Result<Vec<(String, String)>> {
             let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
                 item.extract().map_err(|_| wrong("can't be read"))?;
             let name: String = name.extract().map_err(|_| wrong("a name is not a string"))?;
-            let value = match value.cast::<PyList>() {
-                Ok(lines) => lines.iter().map(|line| text(&name, &line)).collect::<Result<Vec<_>>>()?.join(" "),
-                Err(_) => text(&name, &value)?,
-            };
-            Ok((name, value))
+            if !value.is_instance_of::<PyList>() && !value.is_instance_of::<PyTuple>() {
+                return Ok((name.clone(), text(&name, &value)?));
+            }
+            let lines: Vec<Bound<'_, PyAny>> = value.extract().map_err(|_| wrong("can't be read"))?;
+            let lines: Vec<_> = lines.iter().map(|line| text(&name, line)).collect::<Result<_>>()?;
+            Ok((name, lines.join(" ")))
         })
         .collect()
 }

@@ -231,6 +231,8 @@ async fn set_together(server: &Server, wishes: &[Wish]) -> Result<()> {
     if server.run.dry {
         return server.change(&command).await;
     }
+    // Stopped before the reply, it could not say whether they were set.
+    let _shield = server.run.shield();
     match server.ask(&command).await? {
         Ok(_) => server.run.action(format!("{server}: {command}")),
         Err(said) => {
@@ -354,6 +356,7 @@ async fn save(
         let seen = file.is_some_and(|file| live.iter().any(|wish| held(&file, wish) == Some(false)));
         return Ok(Saved { rewritten: set || seen, seen });
     }
+    let _shield = server.run.shield();
     if let Err(said) = server.ask(&command).await? {
         if said.word == "NOPERM" {
             return Err(server.refused(&command, &said));

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 COLLECTIONS = REPOSITORY / "ansible"
 TOOLS = Path(sys.executable).parent
-RUN_TIME = 100.0
+RUN_TIME = 200.0
 
 Arguments = dict[str, Any]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,7 +39,12 @@ SPELLINGS: list[tuple[str, Any, list[Any], str]] = [
     ("appendfsync", False, ["no", "NO"], "no"),
     ("maxmemory-policy", "AllKeys-LRU", ["allkeys-lru"], "allkeys-lru"),
     ("notify-keyspace-events", "KEA", ["AKE", "EKA"], "AKE"),
-    ("save", "3600 1  300 100", ["300 100 3600 1", ["3600 1", "300 100"]], "3600 1 300 100"),
+    (
+        "save",
+        "3600 1  300 100",
+        ["300 100 3600 1", ["3600 1", "300 100"], ("3600", 1, 300, 100)],
+        "3600 1 300 100",
+    ),
     ("save", '""', ["", []], ""),
     ("oom-score-adj-values", "10  20 30", [[10, 20, 30]], "10 20 30"),
     ("oom-score-adj", "relative", [True, "yes"], "yes"),
@@ -93,7 +99,7 @@ def test_every_parameter_at_its_present_value(one: Instance) -> None:
 
 def test_thirty_that_hold_are_read_by_one_command(one: Instance) -> None:
     present = config_of(one)
-    wanted = {name: present[name] for name in THIRTY.split()}
+    wanted: dict[str, Any] = {name: present[name] for name in THIRTY.split()}
     assert len(wanted) == 30
     gets, sets = calls(one, "get"), calls(one, "set")
     done = rb.config(server=one.url, parameters=wanted)
@@ -118,7 +124,12 @@ def test_what_means_the_same_is_left_alone(one: Instance) -> None:
 
 
 def test_several_are_set_and_shown(one: Instance) -> None:
-    wanted = {"timeout": 7, "maxmemory": "1gb", "maxmemory-policy": "allkeys-lfu", "hz": 10}
+    wanted: dict[str, Any] = {
+        "timeout": 7,
+        "maxmemory": "1gb",
+        "maxmemory-policy": "allkeys-lfu",
+        "hz": 10,
+    }
     planned = rb.config(server=one.url, parameters=wanted, dry_run=True)
     assert config_of(one)["timeout"] == "0"
     done = rb.config(server=one.url, parameters=wanted)
@@ -158,14 +169,14 @@ def test_what_needs_a_restart_is_reported(one: Instance) -> None:
     for name, value in fixed:
         done = rb.config(server=one.url, parameters={name: f"{value}x"})
         assert (done.changed, done.actions) == (False, [])
-        (needed,) = done.restart_required
-        assert needed.as_dict() == {
+        (left,) = done.restart_required
+        assert left.as_dict() == {
             "parameter": name,
             "present": value,
             "wanted": f"{value}x",
-            "why": needed.why,
+            "why": left.why,
         }
-        assert "CONFIG" in needed.why or "can't set" in needed.why
+        assert "CONFIG" in left.why or "can't set" in left.why
     assert config_of(one) == before
 
 
@@ -178,6 +189,20 @@ def test_what_can_be_set_is_set_beside_what_needs_a_restart(one: Instance) -> No
     assert (again.changed, len(again.restart_required)) == (False, 1)
 
 
+def test_the_result_is_plain_and_frozen(server: ServerFactory) -> None:
+    one = server("redis-8.6")
+    done = rb.config(server=one.url, parameters={"databases": 32, "timeout": 5})
+    (needed,) = done.restart_required
+    for result in (done, needed):
+        plain = result.as_dict()
+        assert json.loads(json.dumps(plain)) == plain
+        assert set(plain) == {name for name in dir(result) if name[0] != "_"} - {"as_dict"}
+        assert repr(result).startswith(f"{type(result).__name__}(")
+        with pytest.raises(AttributeError):
+            result.present = "1"  # type: ignore[misc,union-attr] # the point
+    assert done == done  # noqa: PLR0124 # that is what is tested
+
+
 def test_a_value_that_is_refused(one: Instance) -> None:
     with fails(Failed, "parameter_refused", one) as caught:
         rb.config(server=one.url, parameters={"maxmemory-policy": "the-oldest"})
@@ -188,7 +213,8 @@ def test_a_value_that_is_refused(one: Instance) -> None:
 @pytest.mark.parametrize("name", SEVERAL)
 def test_one_that_is_refused_leaves_all_as_they_were(name: str, server: ServerFactory) -> None:
     one = server(name)
-    for name_, value in {"hz": "often", "port": server(OLD).port}.items():
+    refused: dict[str, Any] = {"hz": "often", "port": server(OLD).port}
+    for name_, value in refused.items():
         with fails(Failed, "parameter_refused", one) as caught:
             rb.config(server=one.url, parameters={"timeout": 5, name_: value, "maxmemory": "1gb"})
         assert name_ in caught.message
@@ -267,7 +293,11 @@ def test_two_names_of_one_parameter(one: Instance) -> None:
 
 def test_secrets_are_not_shown(one: Instance) -> None:
     events: list[dict[str, Any]] = []
-    wanted = {"requirepass": SECRET, "masterauth": SECRET, "primaryuser": "follower"}
+    wanted: dict[str, Any] = {
+        "requirepass": SECRET,
+        "masterauth": SECRET,
+        "primaryuser": "follower",
+    }
     done = rb.config(server=one.url, parameters=wanted, on_event=events.append)
     one.password = SECRET
     assert (done.changed, len(done.set)) == (True, 3)
@@ -310,7 +340,7 @@ def test_a_server_over_its_maxmemory(one: Instance) -> None:
 
 def test_rewrite_is_sent_once(one: Instance) -> None:
     assert one.config_file
-    wanted = {
+    wanted: dict[str, Any] = {
         "timeout": 7,
         "save": ["3600 1", "300 100"],
         "masterauth": f"{SECRET} 'ä' #",
@@ -336,7 +366,7 @@ def test_rewrite_is_sent_once(one: Instance) -> None:
 def test_a_line_that_was_written_wrong(server: ServerFactory) -> None:
     """Valkey 8.1 writes a quote as it is, and would read something else when it starts."""
     one = server("valkey-8.1")
-    wanted = {"masterauth": f'{SECRET}"'}
+    wanted: dict[str, Any] = {"masterauth": f'{SECRET}"'}
     with pytest.raises(Failed) as raised:
         rb.config(server=one.url, parameters=wanted, rewrite=True)
     assert (raised.value.reason, raised.value.state) == ("not_saved", "interrupted")
@@ -394,7 +424,7 @@ def test_a_rewrite_takes_a_pending_value_out_of_the_file(server: ServerFactory) 
     one = server("redis-8.6")
     assert one.config_file
     one.config_file.write_text(f"{one.config_file.read_text()}databases 32\n")
-    wanted = {"databases": 32, "timeout": 7}
+    wanted: dict[str, Any] = {"databases": 32, "timeout": 7}
     done = rb.config(server=one.url, parameters=wanted, rewrite=True)
     assert "databases" in done.warnings[0]
     assert "databases 16" in one.config_file.read_text()
@@ -403,7 +433,7 @@ def test_a_rewrite_takes_a_pending_value_out_of_the_file(server: ServerFactory) 
 def test_a_value_that_is_not_shown_again(server: ServerFactory) -> None:
     """Where `A` is set, a server does not show `n`: it can't be known whether that is set."""
     one = server("redis-7.0")
-    wanted = {"notify-keyspace-events": "AKEn"}
+    wanted: dict[str, Any] = {"notify-keyspace-events": "AKEn"}
     assert rb.config(server=one.url, parameters=wanted).changed
     again = rb.config(server=one.url, parameters=wanted)
     assert (again.changed, again.set) == (False, ["notify-keyspace-events"])
@@ -412,7 +442,12 @@ def test_a_value_that_is_not_shown_again(server: ServerFactory) -> None:
 
 def test_a_dry_run_changes_nothing(one: Instance) -> None:
     before = state_of(one)
-    wanted = {"timeout": 7, "requirepass": SECRET, "databases": 32, "appendonly": True}
+    wanted: dict[str, Any] = {
+        "timeout": 7,
+        "requirepass": SECRET,
+        "databases": 32,
+        "appendonly": True,
+    }
     planned = rb.config(server=one.url, parameters=wanted, rewrite=True, dry_run=True)
     assert planned.changed
     assert planned.after["requirepass"] == "*** (another)"

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,14 @@ export container=docker
 exec chroot . /lib/systemd/systemd --system --unit=multi-user.target --log-target=null
 """
 ENTER = ("--pid", "--mount", "--uts", "--ipc", "--cgroup", "--root", "--wd")
+
+
+def kill(process: subprocess.Popen[str]) -> str:
+    """End what was started on a host at once, and return what it said."""
+    # It is a child of nsenter, in its group.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate()[0]
 
 
 class HostError(Exception):
@@ -133,8 +142,7 @@ class SystemdHost:
         try:
             said, _ = process.communicate(timeout=within)
         except subprocess.TimeoutExpired:
-            process.kill()
-            said, _ = process.communicate()
+            said = kill(process)
             raise HostError(f"{command}: not within {within:g} s\n{said}") from None
         if check and process.returncode != 0:
             raise HostError(f"{command}: status {process.returncode}\n{said}")
@@ -149,6 +157,7 @@ class SystemdHost:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
 
     def read(self, path: str) -> str:

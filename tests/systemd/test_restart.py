@@ -9,12 +9,13 @@ import redis
 
 from tests.support.load import Load
 from tests.support.servers import eventually
+from tests.support.systemd_host import kill
 from tests.systemd.conftest import CONFIG, KEYS, UNIT
 
 if TYPE_CHECKING:
     from tests.systemd.conftest import Service
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(500)
 
 
 @pytest.mark.long
@@ -129,10 +130,9 @@ def test_the_host_is_booted_again_in_the_second_sync(service: Service) -> None:
     }
     process = service.begin(slow, databases(32))
     try:
-        eventually(lambda: syncs(service), "the second sync has begun", within=100)
+        eventually(lambda: syncs(service), "the second sync has begun", within=200)
     finally:
-        process.kill()
-        process.communicate()
+        kill(process)
     service.host.reboot()
     eventually(lambda: answers(service, service.public), "the stand-in is back")
     assert service.who(service.public)[0].startswith(service.directory)
@@ -148,10 +148,9 @@ def test_the_host_is_booted_again_in_the_second_sync(service: Service) -> None:
 def test_the_host_is_booted_again_when_the_service_serves(service: Service) -> None:
     process = service.begin(databases(32), restart_quiet_for=8)
     try:
-        eventually(lambda: is_back(service), "the service serves", within=90)
+        eventually(lambda: is_back(service), "the service serves", within=200)
     finally:
-        process.kill()
-        process.communicate()
+        kill(process)
     with service.at(service.public) as client:
         client.set("since", "the handover")
     service.host.reboot()
