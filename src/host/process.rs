@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{Read, Result as IoResult, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
 };
@@ -30,8 +30,6 @@ const FOR_A_MOMENT: &str =
 /// A process that is ours until it is let go.
 pub struct Started {
     child: Option<Child>,
-    /// Where it writes what it has to say.
-    pub log: Log,
 }
 
 impl Started {
@@ -63,7 +61,6 @@ impl Started {
         owner: Option<Owner>,
     ) -> IoResult<Self> {
         use std::os::unix::process::CommandExt;
-        let from = fs::metadata(log).map_or(0, |about| about.len());
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", how])
@@ -80,12 +77,7 @@ impl Started {
             command.gid(owner.gid).uid(owner.uid);
         }
         let child = command.spawn()?;
-        Ok(Started { child: Some(child), log: Log { path: log.to_owned(), from } })
-    }
-
-    /// Its number.
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().map(Child::id).unwrap_or_default()
+        Ok(Started { child: Some(child) })
     }
 
     /// How it has ended, if it has.
@@ -112,14 +104,6 @@ impl Drop for Started {
     }
 }
 
-/// A server's log, from where it began to be of interest.
-pub struct Log {
-    /// The file.
-    pub path: PathBuf,
-    /// Bytes that were in it before.
-    pub from: u64,
-}
-
 /// What a server says of a value that it does not take.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RefusedValue {
@@ -129,26 +113,39 @@ pub struct RefusedValue {
     pub why: String,
 }
 
-impl Log {
-    fn lines(&self) -> Vec<String> {
+/// What a server has said.
+pub struct Said(Vec<String>);
+
+impl Said {
+    /// In a log, from so many bytes on.
+    pub fn in_file(path: &Path, from: u64) -> Self {
         let read = || -> IoResult<String> {
-            let mut file = File::open(&self.path)?;
+            let mut file = File::open(path)?;
             let end = file.metadata()?.len();
-            file.seek(SeekFrom::Start(self.from.max(end.saturating_sub(TAIL))))?;
+            file.seek(SeekFrom::Start(from.max(end.saturating_sub(TAIL))))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         };
+        Self::of(&read().unwrap_or_default())
+    }
+
+    /// In this text.
+    pub fn of(text: &str) -> Self {
         let words = |line: &str| said(line).split_whitespace().collect::<Vec<_>>().join(" ");
-        let text = read().unwrap_or_default();
-        text.lines().map(words).filter(|line| !line.is_empty()).collect()
+        Said(text.lines().map(words).filter(|line| !line.is_empty()).collect())
+    }
+
+    /// Whether it was nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Its last lines as one. A line of the configuration is left out: it may hold a password. So are the warnings that
     /// every start begins with.
     pub fn tail(&self) -> String {
-        let told = |line: &String| !line.starts_with(">>>") && !line.starts_with("WARNING");
-        let lines: Vec<String> = self.lines().into_iter().filter(told).collect();
+        let told = |line: &&String| !line.starts_with(">>>") && !line.starts_with("WARNING");
+        let lines: Vec<String> = self.0.iter().filter(told).cloned().collect();
         let text = lines[lines.len().saturating_sub(LINES)..].join(" / ");
         match text.char_indices().nth(CHARACTERS) {
             _ if text.is_empty() => "it said nothing".into(),
@@ -159,7 +156,7 @@ impl Log {
 
     /// The value that the server has refused to start with, if that was it.
     pub fn refused_value(&self) -> Option<RefusedValue> {
-        let lines = self.lines();
+        let lines = &self.0;
         let at = lines.iter().rposition(|line| line.starts_with(">>> '"))?;
         let parameter = lines[at].trim_start_matches(">>> '").split([' ', '\'']).next()?.to_owned();
         let why = lines.get(at + 1).cloned().unwrap_or_else(|| "it does not say why".into());
@@ -187,29 +184,20 @@ pub fn at_work_in(directory: &Path, pid_file: &Path) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn log(text: &str) -> Log {
-        let name = format!("baton-log-{}-{:?}", std::process::id(), thread::current().id());
-        let path = std::env::temp_dir().join(name);
-        fs::write(&path, text).unwrap();
-        Log { path, from: 0 }
-    }
-
     #[test]
     fn a_refused_value_is_named_and_never_shown() {
         let text = "\n*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***\nReading the configuration file, at line 2\n\
             >>> 'requirepass \"hunter2\" x'\nwrong number of arguments\n";
-        let log = log(text);
-        let (found, tail) = (log.refused_value().unwrap(), log.tail());
-        fs::remove_file(&log.path).unwrap();
+        let said = Said::of(text);
+        let (found, tail) = (said.refused_value().unwrap(), said.tail());
         assert_eq!((found.parameter.as_str(), found.why.as_str()), ("requirepass", "wrong number of arguments"));
         assert!(tail.contains("wrong number") && !tail.contains("hunter2"), "{tail}");
     }
 
     #[test]
     fn the_last_lines_are_told_without_process_and_time() {
-        let log = log("1:C 24 Nov 2026 21:26:30.123 # one\n7:M 24 Nov 2026 21:26:30.124 # Failed  listening\n");
-        let tail = log.tail();
-        fs::remove_file(&log.path).unwrap();
+        let text = "1:C 24 Nov 2026 21:26:30.123 # one\n7:M 24 Nov 2026 21:26:30.124 # Failed  listening\n";
+        let tail = Said::of(text).tail();
         assert_eq!(tail, "it said: one / Failed listening");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BRIEFLY, ask};
+use super::{BRIEFLY, ask, process::Said};
 use crate::error::{Code, Error, Result};
 
 /// How a unit is.
@@ -18,6 +18,13 @@ pub struct Unit {
     pub user: Option<String>,
     /// Its own limit of memory, in bytes.
     pub memory_max: Option<u64>,
+}
+
+impl Unit {
+    /// Whether it runs, or is about to.
+    pub fn runs(&self) -> bool {
+        ["active", "activating", "reloading"].contains(&self.active.as_str())
+    }
 }
 
 /// Looks at a unit.
@@ -41,6 +48,15 @@ pub async fn tell(order: &str, unit: &str, within: Duration) -> Option<String> {
         Ok(output) => Some(one_line(&String::from_utf8_lossy(&output.stderr))),
         Err(error) => Some(error.to_string()),
     }
+}
+
+/// What the processes of a unit have said to the journal since then, in seconds since 1970.
+pub async fn said(unit: &str, since: u64) -> Said {
+    let kind = if unit.contains('.') { "" } else { ".service" };
+    let (whose, since) = (format!("_SYSTEMD_UNIT={unit}{kind}"), format!("--since=@{since}"));
+    let asked = ["--quiet", "--no-pager", "--output=cat", "--lines=50", &since, &whose];
+    let output = ask("journalctl", &asked, BRIEFLY).await;
+    Said::of(&output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default())
 }
 
 fn parse(text: &str) -> Unit {

@@ -199,6 +199,9 @@ impl Server {
 
     /// Sends commands in one go and returns each one's reply, or what the server said against it.
     pub async fn pipeline(&self, commands: &[Command]) -> Result<Vec<Result<Value, Said>>> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipeline = redis::Pipeline::with_capacity(commands.len());
         for command in commands {
             pipeline.add_command(command.packed());

@@ -197,7 +197,7 @@ async fn check_unit(call: &Call, options: &Options) -> Result<Option<Unit>> {
     if !unit.loaded {
         return Err(Error::input("unit", format!("systemd knows no {name} that could be started")));
     }
-    if unit.active == "active" {
+    if unit.runs() {
         let found = format!("{name} runs already ({}), but not at this address", unit.state);
         return Err(Error::new(Code::LaunchedOtherwise, found).at(at(call)).remedy("stop it, or give its address"));
     }

@@ -193,6 +193,12 @@ def test_it_shares_nothing_and_survives_the_caller(server: ServerFactory, place:
     assert rb.launch(**place.given(source)).changed is False
 
 
+def test_a_source_that_has_nothing_of_its_own(server: ServerFactory, place: Place) -> None:
+    source = server("redis-8.0", bind="* -::*")
+    done = rb.launch(**place.given(source))
+    assert (done.launched, done.carried, done.dropped) == (True, [], [])
+
+
 def test_one_that_died_is_started_again(server: ServerFactory, place: Place) -> None:
     source = server("redis-7.0")
     given = place.given(source, program=program("redis-8.0"))

@@ -11,7 +11,7 @@ use crate::{
     decide::carry::Values,
     endpoint::Endpoint,
     error::{Code, Error, Result},
-    host::process::Started,
+    host::process::{Said, Started},
     run::Deadline,
     server::{
         Server,
@@ -64,10 +64,10 @@ pub(super) async fn probe(call: &Call, program: &Path) -> Result<Probe> {
             Err(_) => {}
         }
         if let Some(status) = process.ended().map_err(|e| unusable(e.to_string()))? {
-            return Err(unusable(format!("is no server that runs here ({status}); {}", process.log.tail())));
+            return Err(unusable(format!("is no server that runs here ({status}); {}", Said::in_file(&log, 0).tail())));
         }
         if deadline.passed() {
-            return Err(unusable(format!("does not answer as a server does; {}", process.log.tail())));
+            return Err(unusable(format!("does not answer as a server does; {}", Said::in_file(&log, 0).tail())));
         }
         call.run.sleep(BREATH).await?;
     };

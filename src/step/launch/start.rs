@@ -8,9 +8,10 @@ use crate::{
     host::{
         Owner,
         place::Place,
-        process::{Log, Started},
+        process::{Said, Started},
         systemd,
     },
+    journal::unix_time,
     pair::log_in,
     run::{Deadline, Event},
     server::{Server, Side},
@@ -28,6 +29,37 @@ pub(super) fn action(call: &Call, options: &Options, place: &Place, plan: &Plan)
     }
 }
 
+/// Who runs it.
+enum Runner<'a> {
+    /// This call, until it lets go.
+    Us(Started),
+    /// A unit: its name, and when it was started.
+    Unit(&'a str, u64),
+}
+
+impl Runner<'_> {
+    /// How it has ended, if it has.
+    async fn ended(&mut self) -> Option<String> {
+        match self {
+            Runner::Us(started) => started.ended().map_or_else(|e| Some(e.to_string()), |s| s.map(|s| s.to_string())),
+            Runner::Unit(unit, _) => {
+                let unit = systemd::look(unit).await.ok().filter(|unit| !unit.runs())?;
+                Some(format!("the unit is {}", unit.state))
+            }
+        }
+    }
+
+    /// What the server has said.
+    async fn said(&self, place: &Place, from: u64) -> Said {
+        let log = Said::in_file(&place.log(), from);
+        match self {
+            // Before a server has read where its log is, it speaks to the journal.
+            Runner::Unit(unit, since) if log.is_empty() => systemd::said(unit, *since).await,
+            _ => log,
+        }
+    }
+}
+
 /// Starts it and waits until it answers. Where it does not, it is ended.
 pub(super) async fn start(
     call: &Call,
@@ -37,63 +69,62 @@ pub(super) async fn start(
     owner: Option<Owner>,
 ) -> Result<Server> {
     let deadline = Deadline::after(options.wait_timeout);
-    let Some(unit) = &options.unit else {
-        let config = place.config().display().to_string();
+    let config = place.config().display().to_string();
+    let from = std::fs::metadata(place.log()).map_or(0, |about| about.len());
+    let Some(unit) = options.unit.as_deref() else {
         let started = Started::for_good(plan.program.as_ref(), &[&config], &place.directory, &place.log(), owner);
-        let mut started = started.map_err(|e| {
+        let started = started.map_err(|e| {
             Error::new(Code::HostDenied, format!("{} can't be started: {e}", plan.program)).at(at(call))
         })?;
         call.run.action(action(call, options, place, plan));
-        let server = come_up(call, place, Some(&mut started), deadline).await?;
-        started.release();
+        let mut runner = Runner::Us(started);
+        let server = come_up(call, place, &mut runner, from, deadline).await?;
+        if let Runner::Us(started) = runner {
+            started.release();
+        }
         return Ok(server);
     };
-    let from = std::fs::metadata(place.log()).map_or(0, |about| about.len());
-    let refused = systemd::tell("start", unit, options.wait_timeout).await;
-    let outcome = match refused {
-        Some(said) => Err(Error::new(Code::LaunchFailed, format!("{unit} was not started: {said}"))),
-        None => {
+    let mut runner = Runner::Unit(unit, unix_time() as u64);
+    let ordered = call.run.interruptible(systemd::tell("start", unit, options.wait_timeout)).await;
+    let outcome = match ordered {
+        Ok(None) => {
             call.run.action(action(call, options, place, plan));
-            come_up(call, place, None, deadline).await
+            come_up(call, place, &mut runner, from, deadline).await
         }
+        Ok(Some(said)) => Err(failure(call, &said, &runner.said(place, from).await)),
+        Err(error) => Err(error),
     };
-    let Err(error) = outcome else { return outcome };
-    let state = systemd::look(unit).await.map(|unit| unit.state).unwrap_or_default();
-    systemd::tell("stop", unit, options.wait_timeout).await;
-    let log = Log { path: place.log(), from };
-    let found = match log.refused_value() {
-        Some(refused) => format!("{unit} does not take {}: {}", refused.parameter, refused.why),
-        None => format!("{} ({unit} is {state}); {}", error.found, log.tail()),
-    };
-    let remedy = format!("see that it runs {} {}, and journalctl -u {unit}", plan.program, place.config().display());
-    Err(Error { found, ..error }.at(at(call)).remedy(remedy))
+    if outcome.is_err() {
+        systemd::tell("stop", unit, options.wait_timeout).await;
+    }
+    outcome.map_err(|error| {
+        let more = format!("see that {unit} runs {} {config}", plan.program);
+        if error.remedy.is_empty() { error.remedy(more) } else { error }
+    })
 }
 
 /// Waits until our own process answers.
-async fn come_up(call: &Call, place: &Place, mut started: Option<&mut Started>, deadline: Deadline) -> Result<Server> {
-    let failed = |found: String| Error::new(Code::LaunchFailed, found).at(at(call));
+async fn come_up(call: &Call, place: &Place, runner: &mut Runner<'_>, from: u64, deadline: Deadline) -> Result<Server> {
     let mut last = String::new();
     loop {
-        if let Some(started) = &mut started
-            && let Some(status) = started.ended().map_err(|e| failed(e.to_string()))?
-        {
-            return Err(match started.log.refused_value() {
-                Some(refused) => failed(format!("does not take {}: {}", refused.parameter, refused.why))
-                    .remedy(format!("give {} another value in parameters", refused.parameter)),
-                None => failed(format!("ended at once ({status}); {}", started.log.tail()))
-                    .remedy("mend what it says, then run this again"),
-            });
-        }
         let found = match log_in(&call.run, Side::Target, &call.target, Some(&call.source)).await {
             Ok(server) if is_ours(&server, place) => return Ok(server),
             Ok(_) => "another server has come to that address meanwhile".to_owned(),
             Err(error) if error.code == Code::Cancelled => return Err(error),
             Err(error) => error.found,
         };
+        if let Some(how) = runner.ended().await {
+            return Err(failure(call, &format!("ended at once ({how})"), &runner.said(place, from).await));
+        }
         if deadline.passed() {
-            let said = started.map(|started| format!("; {}", started.log.tail())).unwrap_or_default();
-            return Err(failed(format!("did not answer in {} s: {found}{said}", deadline.given.as_secs_f64()))
-                .remedy("see that its bind has this address and its users have this login, or wait longer"));
+            let found = format!("did not answer in {} s: {found}", deadline.given.as_secs_f64());
+            let error = failure(call, &found, &runner.said(place, from).await);
+            return Err(match runner {
+                Runner::Us(_) => {
+                    error.remedy("see that its bind has this address and its users this login, or wait longer")
+                }
+                Runner::Unit(..) => error,
+            });
         }
         if found != last {
             call.run.emit(&Event::Waiting { wanted: "the new instance to answer", found: found.clone() });
@@ -101,4 +132,15 @@ async fn come_up(call: &Call, place: &Place, mut started: Option<&mut Started>, 
         }
         call.run.sleep(BREATH).await?;
     }
+}
+
+fn failure(call: &Call, found: &str, said: &Said) -> Error {
+    let error = match said.refused_value() {
+        Some(refused) => {
+            let error = Error::new(Code::LaunchFailed, format!("does not take {}: {}", refused.parameter, refused.why));
+            error.remedy(format!("give {} another value in parameters", refused.parameter))
+        }
+        None => Error::new(Code::LaunchFailed, format!("{found}; {}", said.tail())),
+    };
+    error.at(at(call))
 }
