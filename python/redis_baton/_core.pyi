@@ -6,13 +6,11 @@ from typing import Any, ClassVar, Literal, TypeAlias, final
 
 _Event: TypeAlias = dict[str, Any]
 _OnEvent: TypeAlias = Callable[[_Event], object]
-_Value: TypeAlias = str | int | float | bool
+_Value: TypeAlias = str | int | float  # bool is an int
 _Redirect: TypeAlias = Literal["takeover", "none"]
 _Step: TypeAlias = Literal[
     "preflight", "replicate", "wait_synced", "verify", "switchover", "wait_quiescent", "retire"
 ]
-
-_Value: TypeAlias = str | int | float  # bool is an int
 
 __all__ = [
     "REASONS",

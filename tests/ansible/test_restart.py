@@ -259,3 +259,26 @@ def test_it_can_be_done_again_and_again(place: Place) -> None:
         assert place.databases == databases
         place.assert_restarted()
     assert service.call("DBSIZE") == KEYS
+
+
+def test_the_login_for_replication_comes_back(place: Place) -> None:
+    service = place.service
+    for command in (
+        "ACL SETUSER replication on >hunter2 +psync +replconf +ping",
+        "CONFIG SET masteruser replication",
+        "CONFIG SET masterauth hunter2",
+        "CONFIG REWRITE",
+    ):
+        service.call(*command.split())
+    refused = place.restart(service.restarts)
+    assert "restart_replication_password" in refused.output
+    assert service.role == "master"
+    login = {"restart_replication_user": "replication", "restart_replication_password": "hunter2"}
+    outcome = place.restart(service.restarts, **login)
+    assert outcome.status == 0, outcome.output
+    assert "hunter2" not in outcome.output
+    place.assert_restarted()
+    assert service.config_file
+    saved = service.config_file.read_text()
+    assert "masteruser replication\n" in saved or 'masteruser "replication"\n' in saved
+    assert "hunter2" in saved
