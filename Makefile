@@ -40,6 +40,10 @@ setup: $(DEV_READY) $(WHEEL_READY) $(LOAD) servers ## all that demo and test nee
 demo: setup ## upgrade a live server under load, with Ansible: make demo OLD=valkey-8.1 NEW=valkey-9.1
 	$(BIN)/python -m demo --old $(OLD) --new $(NEW)
 
+.PHONY: demo-restart
+demo-restart: setup ## restart a live server in place under load, for another value of databases
+	$(BIN)/python -m demo.restart --server $(OLD)
+
 .PHONY: bench
 bench: bench-setup ## measure against today's ways: make bench BENCH_ARGS='switchover --runs 3 --keys 50000'
 	$(BIN)/python -m bench $(BENCH_ARGS)
@@ -71,6 +75,10 @@ test-python: setup ## all on real servers but Ansible
 .PHONY: test-ansible
 test-ansible: setup ## the collection on real servers
 	$(BIN)/pytest tests/ansible $(PYTEST_ARGS)
+
+.PHONY: test-systemd
+test-systemd: setup ## restarts and reboots of a host with systemd, in namespaces: needs root, and Debian's systemd and dbus
+	$(BIN)/pytest tests/systemd -m "" $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: lint-rust lint-python lint-ansible ## all checks that need no servers

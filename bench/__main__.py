@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from rich.console import Console
 
-from bench import persistence, switchover
+from bench import persistence, restart, switchover
 from bench.playbook import missing_ansible
 from bench.scene import Stage, instance
 from bench.tables import Table, number, write_markdown
@@ -30,7 +30,7 @@ from tests.support.servers import NAMES, find
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PARTS = ("switchover", "persistence", "tasks")
+PARTS = ("switchover", "persistence", "tasks", "restart")
 WIDTH = 160
 
 console = Console(highlight=False, width=WIDTH)
@@ -59,6 +59,8 @@ def main() -> None:
                 sections["persistence"] = [table]
             if "tasks" in parts:
                 raw["tasks"], sections["tasks"] = _tasks(options, Path(scratch))
+            if "restart" in parts:
+                raw["restart"], sections["restart"] = _restarts(options, Path(scratch))
         finally:  # what was measured until Ctrl-C is not thrown away
             sections = {**switchover.tables(results), **sections}
             for table in (table for tables in sections.values() for table in tables):
@@ -82,6 +84,18 @@ def _tasks(options: argparse.Namespace, folder: Path) -> tuple[dict[str, float],
     rows = [[action, number(costs[action] * 1000)] for action in (PING, OURS)]
     title = f"What an Ansible task costs, median of {options.rounds - 1}"
     return costs, [Table(title, ("task", "ms"), rows)]
+
+
+def _restarts(
+    options: argparse.Namespace, folder: Path
+) -> tuple[list[dict[str, Any]], list[Table]]:
+    missing, binary, rate = missing_ansible(), find(options.old), options.rates[0]
+    if missing or binary is None:
+        switchover.notes.print(f"Restarts are left out: {missing or f'{options.old} is not here'}")
+        return [], []
+    runs = restart.restarts(binary, folder, keys=options.keys, rate=rate, around=options.around)
+    setup = f"{_version(options.old)}, {options.keys:,} keys, 16 writers, {rate:,} writes/s"
+    return restart.raw(runs), [restart.table(f"{setup}, {os.cpu_count()} cores", runs)]
 
 
 def _setup(options: argparse.Namespace) -> str:

@@ -170,6 +170,8 @@ codes! {
     NotQuiet, "not_quiet", TimedOut;
     /// A save or a rewrite of the AOF did not end in time.
     SaveTimedOut, "save_timed_out", TimedOut;
+    /// The process that was to be restarted is still the same one.
+    NotRestarted, "not_restarted", TimedOut;
     /// The server did not end in time after SHUTDOWN.
     StillRunning, "still_running", TimedOut;
     /// A server did not answer a command in time, or the connection broke.

@@ -21,8 +21,8 @@ from ._core import (
     Endpoint,
     Estimates,
     Finding,
-    Persistence,
     Launch,
+    Persistence,
     Phase,
     Preflight,
     Promote,
@@ -35,6 +35,7 @@ from ._core import (
     Upgrade,
     Verify,
     WaitQuiescent,
+    WaitReady,
     WaitSynced,
     __version__,
 )
@@ -55,6 +56,7 @@ retire = checked(_core.retire)
 rollback = checked(_core.rollback)
 status = checked(_core.status)
 upgrade = checked(_core.upgrade)
+wait_ready = checked(_core.wait_ready)
 
 __all__ = [
     "REASONS",
@@ -71,8 +73,8 @@ __all__ = [
     "Failed",
     "Finding",
     "InvalidInput",
-    "Persistence",
     "Launch",
+    "Persistence",
     "Phase",
     "Preflight",
     "Promote",
@@ -87,13 +89,14 @@ __all__ = [
     "Upgrade",
     "Verify",
     "WaitQuiescent",
+    "WaitReady",
     "WaitSynced",
     "__version__",
     "clients",
     "config",
     "errors",
-    "persistence",
     "launch",
+    "persistence",
     "preflight",
     "promote",
     "replicate",
@@ -104,5 +107,6 @@ __all__ = [
     "upgrade",
     "verify",
     "wait_quiescent",
+    "wait_ready",
     "wait_synced",
 ]

@@ -6,15 +6,13 @@ from typing import Any, ClassVar, Literal, TypeAlias, final
 
 _Event: TypeAlias = dict[str, Any]
 _OnEvent: TypeAlias = Callable[[_Event], object]
-_Value: TypeAlias = str | int | float | bool
+_Value: TypeAlias = str | int | float  # bool is an int
 _Redirect: TypeAlias = Literal["takeover", "none"]
 _Mode: TypeAlias = Literal["rdb", "aof", "both", "none"]
 _Fsync: TypeAlias = Literal["always", "everysec", "no"]
 _Step: TypeAlias = Literal[
     "preflight", "replicate", "wait_synced", "verify", "switchover", "wait_quiescent", "retire"
 ]
-
-_Value: TypeAlias = str | int | float  # bool is an int
 
 __all__ = [
     "REASONS",
@@ -27,8 +25,8 @@ __all__ = [
     "Endpoint",
     "Estimates",
     "Finding",
-    "Persistence",
     "Launch",
+    "Persistence",
     "Phase",
     "Preflight",
     "Promote",
@@ -41,12 +39,13 @@ __all__ = [
     "Upgrade",
     "Verify",
     "WaitQuiescent",
+    "WaitReady",
     "WaitSynced",
     "__version__",
     "clients",
     "config",
-    "persistence",
     "launch",
+    "persistence",
     "preflight",
     "promote",
     "replicate",
@@ -58,6 +57,7 @@ __all__ = [
     "upgrade",
     "verify",
     "wait_quiescent",
+    "wait_ready",
     "wait_synced",
 ]
 __version__: str
@@ -674,6 +674,63 @@ class WaitQuiescent:
     @property
     def actions(self) -> list[str]:
         """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class WaitReady:
+    """What `wait_ready` returns."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers and has loaded its data. Only a dry run returns where it is false."""
+    @property
+    def run_id(self) -> str | None:
+        """The process's own id, new with every start. This and the rest: None if not ready."""
+    @property
+    def process_id(self) -> int | None:
+        """Its process id on its host."""
+    @property
+    def version(self) -> str | None:
+        """Such as `Redis 7.0.15`."""
+    @property
+    def program(self) -> str | None:
+        """The file of the program that it says it runs."""
+    @property
+    def config_file(self) -> str | None:
+        """Its configuration file; empty without one."""
+    @property
+    def role(self) -> str | None:
+        """`master` or `replica`."""
+    @property
+    def follows(self) -> str | None:
+        """The address of its master, if it is a replica."""
+    @property
+    def replication_user(self) -> str | None:
+        """The ACL user it logs in to a master with (`masteruser`); empty for the default one."""
+    @property
+    def keys(self) -> int | None:
+        """Keys in all its databases."""
+    @property
+    def changed(self) -> bool:
+        """Always False: it only looks."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """The server as it was found; empty where it is not ready."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """The same."""
+    @property
+    def actions(self) -> list[str]:
+        """Always empty."""
     @property
     def warnings(self) -> list[str]:
         """What the operator should know."""
@@ -1373,6 +1430,30 @@ def persistence(
         BatonError: Refused (`no_config_file`), state `unchanged`. Failed (`not_saved`), state
             `unchanged`, `undone` or `interrupted`; (`save_failed`), state `undone`: all is as
             before. TimedOut (`save_timed_out`), state `interrupted`: it goes on, run again.
+    """
+
+def wait_ready(
+    *,
+    server: Endpoint | str,
+    other_than: str | None = None,
+    wait_timeout: float = 60.0,
+    dry_run: bool = False,
+    on_event: _OnEvent | None = None,
+) -> WaitReady:
+    """Wait until a server answers and has loaded its data, and say who it is.
+
+    Args:
+        server: the server, as an Endpoint or a URL.
+        other_than: run id of a process that does not count, such as the one before a restart.
+        wait_timeout: seconds to wait at most.
+        dry_run: look once and do not wait; the result says whether it is ready.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: what was in the way when the time was up: ConnectionFailed (`unreachable`,
+            `no_answer`, `loading`), TimedOut (`not_restarted`). What no wait helps against at
+            once, such as `auth_failed`. Always unchanged.
     """
 
 def promote(

@@ -115,6 +115,7 @@ result_methods!(
     crate::step::verify::Verify,
     crate::step::wait_quiescent::ActiveClient,
     crate::step::wait_quiescent::WaitQuiescent,
+    crate::step::wait_ready::WaitReady,
     crate::step::wait_synced::WaitSynced,
     crate::upgrade::StepReport,
     crate::upgrade::Upgrade,

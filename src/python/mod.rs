@@ -19,7 +19,7 @@ mod _core {
     #[pymodule_export]
     use super::steps::{
         clients, config, launch, persistence, preflight, promote, replicate, retire, rollback, status, switchover,
-        upgrade, verify, wait_quiescent, wait_synced,
+        upgrade, verify, wait_quiescent, wait_ready, wait_synced,
     };
     #[pymodule_export]
     use crate::{
@@ -38,6 +38,7 @@ mod _core {
             switchover::Switchover,
             verify::{Database, Verify},
             wait_quiescent::{ActiveClient, WaitQuiescent},
+            wait_ready::WaitReady,
             wait_synced::WaitSynced,
         },
         upgrade::{StepReport, Upgrade},

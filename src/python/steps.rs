@@ -15,7 +15,7 @@ use crate::{
     step::{
         self, clients::Clients, config::Config, launch::Launch, persistence::Persistence, preflight::Preflight,
         promote::Promote, replicate::Replicate, retire::Retire, seconds, status::Status, switchover::Switchover,
-        verify::Verify, wait_quiescent::WaitQuiescent, wait_synced::WaitSynced,
+        verify::Verify, wait_quiescent::WaitQuiescent, wait_ready::WaitReady, wait_synced::WaitSynced,
     },
     upgrade::{self as procedure, Step, Upgrade},
 };
@@ -459,4 +459,21 @@ pub fn status(
 ) -> PyResult<Status> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }
         .run(py, |call| Ok(async move { step::status::status(&call).await }))
+}
+
+/// Wait until a server answers and has loaded its data, and say who it is.
+#[pyfunction]
+#[pyo3(signature = (*, server, other_than=None, wait_timeout=60.0, dry_run=false, on_event=None))]
+pub fn wait_ready(
+    py: Python<'_>,
+    server: &Bound<'_, PyAny>,
+    other_than: Option<String>,
+    wait_timeout: f64,
+    dry_run: bool,
+    on_event: Option<Py<PyAny>>,
+) -> PyResult<WaitReady> {
+    Alone { server, dry_run, break_lock: false, on_event }.run(py, |call| {
+        let options = step::wait_ready::Options { other_than, wait_timeout: seconds("wait_timeout", wait_timeout)? };
+        Ok(async move { step::wait_ready::wait_ready(&call, &options).await })
+    })
 }

@@ -21,6 +21,9 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 /// Below that many replicas a master refuses writes.
 pub const MIN_REPLICAS: &str = "min-replicas-to-write";
 
+/// A login that no server knows. A replica that has it as `masteruser` and `masterauth` stays linked for as long as its
+/// link lives, and can't link again by itself.
+pub const FUSE: &str = "redis-baton-fuse";
 /// From which version on one command reads or sets several parameters: all of them, or none.
 pub const SEVERAL_AT_ONCE: Version = Version(7, 0, 0);
 
@@ -67,8 +70,7 @@ impl Server {
             journal.append(&Record::Raised {
                 run_id: self.identity.run_id.clone(),
                 parameter: parameter.to_owned(),
-                // A secret is not written down. Where there was none, that is no secret.
-                original: Some(present).filter(|v| v.is_empty() || !is_secret(parameter)),
+                original: original(parameter, present),
             })?;
         }
         self.change(&Command::config_set(parameter, value)).await
@@ -136,6 +138,16 @@ impl Server {
     }
 }
 
+/// What is written down of the value that a parameter had. A secret is not; where there was none, that is no secret.
+/// A fuse that an earlier upgrade has left in a configuration file is nobody's wish.
+fn original(parameter: &str, present: String) -> Option<String> {
+    match present.as_str() {
+        FUSE => Some(String::new()),
+        "" => Some(present),
+        _ => Some(present).filter(|_| !is_secret(parameter)),
+    }
+}
+
 /// The reply to `CONFIG GET`.
 fn named(reply: Value) -> Result<BTreeMap<String, String>> {
     let words: Vec<String> = match reply {
@@ -143,4 +155,18 @@ fn named(reply: Value) -> Result<BTreeMap<String, String>> {
         other => elements(other).iter().map(text).collect::<Result<_>>()?,
     };
     Ok(words.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_a_secret_nor_a_fuse_is_written_down() {
+        assert_eq!(original("masterauth", "hunter2".into()), None);
+        assert_eq!(original("masterauth", String::new()), Some(String::new()));
+        assert_eq!(original("masterauth", FUSE.into()), Some(String::new()));
+        assert_eq!(original("masteruser", FUSE.into()), Some(String::new()));
+        assert_eq!(original("masteruser", "replication".into()), Some("replication".into()));
+    }
 }

@@ -6,7 +6,7 @@ use crate::{
     error::{Code, Error, Result},
     journal::Ports,
     pair::Pair,
-    server::{Command, Server},
+    server::{Command, Server, config::FUSE},
 };
 
 /// A login for replication.
@@ -17,10 +17,6 @@ pub struct Login {
     /// Its password.
     pub password: String,
 }
-
-/// A login that no server knows. With it a replica stays linked for as long as its link lives, and can't link again by
-/// itself: see [`fuse`].
-const FUSE: &str = "redis-baton-fuse";
 
 /// Keeps a replica from linking again by itself. Of a link that broke Redis makes a full resync where a partial one is
 /// not possible, and an old server flushes all it has before it finds that it can't read the newer one's data: so a warm

@@ -23,6 +23,7 @@ pub mod status;
 pub mod switchover;
 pub mod verify;
 pub mod wait_quiescent;
+pub mod wait_ready;
 pub mod wait_synced;
 mod warm;
 
@@ -90,6 +91,11 @@ impl ServerCall {
     /// Says that a step begins, and connects.
     pub async fn begin(&self, step: &'static str) -> Result<Server> {
         self.run.emit(&Event::Step { step });
+        self.connect().await
+    }
+
+    /// Connects.
+    pub async fn connect(&self) -> Result<Server> {
         self.server.check()?;
         Server::connect_alone(&self.run, &self.server).await
     }

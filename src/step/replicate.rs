@@ -63,7 +63,7 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
         return Ok(finish(call, true, Differences::default(), before.clone(), before));
     };
     let users = compare_users(source, target).await?;
-    if examined.stage == Some(Stage::Following) {
+    if examined.stage == Some(Stage::Following) && is_linked(&pair).await? {
         // Made a replica by hand, it may lack the users.
         carry_users(target, &users).await?;
         let after = pair.facts().await;
@@ -84,7 +84,12 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     }
     // The first sync would wait 5 seconds for other replicas that never come.
     source.raise(&pair.journal, "repl-diskless-sync-delay", "0").await?;
-    let begun = target.change(&Command::replicaof(&route.host, route.port)).await;
+    // One that follows without a link was restarted with a login that does not let it in, such as a fuse. With the right
+    // one it links by itself.
+    let begun = match examined.stage {
+        Some(Stage::Following) => Ok(()),
+        _ => target.change(&Command::replicaof(&route.host, route.port)).await,
+    };
     if call.run.dry {
         return Ok(finish(call, false, users, before.clone(), before));
     }
@@ -183,21 +188,28 @@ async fn widen_output_buffer(pair: &Pair, source: &Server) -> Result<()> {
     Ok(())
 }
 
+/// Whether the target is linked to the source, or receives the initial sync.
+async fn is_linked(pair: &Pair) -> Result<bool> {
+    let (at_source, at_target) = tokio::join!(pair.source()?.replication(), pair.target()?.replication());
+    let (at_source, at_target) = (at_source?, at_target?);
+    // A target that is not let in counts itself as syncing for a moment; then the source knows no replica.
+    Ok(at_target.link_up || at_target.syncing && !at_source.replicas.is_empty())
+}
+
 /// Waits until the initial sync has begun, so that what was raised for its beginning can be restored.
 async fn wait_begun(pair: &Pair, timeout: Duration) -> Result<()> {
-    let (source, target) = (pair.source()?, pair.target()?);
     let deadline = Deadline::after(timeout);
     loop {
-        let (at_source, at_target) = tokio::join!(source.replication(), target.replication());
-        let (at_source, at_target) = (at_source?, at_target?);
-        // A target that is not let in counts itself as syncing for a moment; then the source knows no replica.
-        if at_target.link_up || at_target.syncing && !at_source.replicas.is_empty() {
+        if is_linked(pair).await? {
             return Ok(());
         }
         if deadline.passed() {
             let found = format!("the sync from the source has not begun within {} seconds", timeout.as_secs_f64());
             let remedy = "look at its log: it can't reach the source, is not let in, or waits for a running save; it keeps trying";
-            return Err(Error::new(Code::SyncTimedOut, found).at(target).remedy(remedy).state(State::Interrupted));
+            return Err(Error::new(Code::SyncTimedOut, found)
+                .at(pair.target()?)
+                .remedy(remedy)
+                .state(State::Interrupted));
         }
         pair.run.sleep(Duration::from_millis(10)).await?;
     }

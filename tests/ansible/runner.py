@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).parents[2]
 COLLECTIONS = REPOSITORY / "ansible"
 TOOLS = Path(sys.executable).parent
-RUN_TIME = 100.0
+RUN_TIME = 200.0
 
 Arguments = dict[str, Any]
 
@@ -66,6 +68,32 @@ class Outcome:
         return [task.name for task in self.tasks if task.status == "changed"]
 
 
+@dataclass
+class Running:
+    """A run of ansible-playbook that has not ended."""
+
+    process: subprocess.Popen[str]
+    record: Path
+
+    def finish(self) -> Outcome:
+        """Wait for its end."""
+        try:
+            output, _ = self.process.communicate(timeout=RUN_TIME)
+        except BaseException:
+            self.kill()
+            raise
+        lines = self.record.read_text().splitlines()
+        return Outcome(
+            self.process.returncode, output, tuple(Task(**json.loads(line)) for line in lines)
+        )
+
+    def kill(self) -> None:
+        """End it at once, with the task that it runs."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+
 class Ansible:
     """ansible-playbook in a folder of its own, undisturbed by the user's configuration."""
 
@@ -96,10 +124,14 @@ class Ansible:
 
     def playbook(self, name: str, *options: str, variables: Arguments | None = None) -> Outcome:
         """Run a playbook, by path or by its name in the collection."""
+        return self.begin(name, *options, variables=variables).finish()
+
+    def begin(self, name: str, *options: str, variables: Arguments | None = None) -> Running:
+        """Start a playbook."""
         record = self._folder / f"record-{self._runs}.jsonl"
         self._runs += 1
         record.touch()
-        done = subprocess.run(
+        process = subprocess.Popen(
             [
                 TOOLS / "ansible-playbook",
                 name,
@@ -127,11 +159,9 @@ class Ansible:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-            timeout=RUN_TIME,
+            start_new_session=True,
         )
-        tasks = tuple(Task(**json.loads(line)) for line in record.read_text().splitlines())
-        return Outcome(done.returncode, done.stdout, tasks)
+        return Running(process, record)
 
 
 def connection(source: Instance, target: Instance, journal_dir: Path) -> Arguments:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import ServerFactory
+    from tests.python.conftest import PairFactory
 
 
 def codes(found: rb.Preflight) -> set[str]:

@@ -16,7 +16,7 @@ import pytest
 import redis_baton as rb
 from redis_baton import errors
 
-from tests.python.common import fails
+from tests.python.common import Given, fails
 from tests.support.gate import PROMOTION, Gate
 from tests.support.servers import eventually
 
@@ -188,7 +188,7 @@ def cut_off() -> None:
 
 def test_a_line_that_breaks_while_it_is_only_read_over_has_changed_nothing(pair: Pair) -> None:
     with Gate(pair.target.port, b"$4\r\nLIST", cut_off) as gate:
-        given = {**pair.given, "target": f"redis://127.0.0.1:{gate.port}"}
+        given = Given(**{**pair.given, "target": f"redis://127.0.0.1:{gate.port}"})
         with fails(rb.Failed, "connection_lost", pair.source, pair.target):
             rb.clients(**given)
 
@@ -196,7 +196,7 @@ def test_a_line_that_breaks_while_it_is_only_read_over_has_changed_nothing(pair:
 def test_a_line_that_breaks_with_a_change_may_have_carried_it(pair: Pair) -> None:
     pair.follow()
     with Gate(pair.target.port, PROMOTION, cut_off) as gate:
-        given = {**pair.given, "target": f"redis://127.0.0.1:{gate.port}"}
+        given = Given(**{**pair.given, "target": f"redis://127.0.0.1:{gate.port}"})
         with pytest.raises(rb.Failed) as raised:
             rb.promote(**given, force=True)
     assert (raised.value.reason, raised.value.state) == ("connection_lost", "interrupted")
