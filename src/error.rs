@@ -148,6 +148,16 @@ codes! {
     DiskShort, "disk_short", Refused;
     /// The new instance did not come up; it was ended, and nothing of it is left.
     LaunchFailed, "launch_failed", Failed;
+    /// The server does not know a parameter.
+    ParameterUnknown, "parameter_unknown", Refused;
+    /// The server was started without a configuration file, so nothing can be saved in it.
+    NoConfigFile, "no_config_file", Refused;
+    /// The server did not take the value of a parameter.
+    ParameterRefused, "parameter_refused", Failed;
+    /// The server could not write its configuration file.
+    NotSaved, "not_saved", Failed;
+    /// The server could not write its RDB or AOF file: the disk, the folder, or the memory for a fork.
+    SaveFailed, "save_failed", Failed;
     /// The initial sync starts over and over.
     SyncLoops, "sync_loops", Failed;
     /// The replication link did not come up, or the sync did not end, in time.
@@ -158,6 +168,8 @@ codes! {
     NoGoodMoment, "no_good_moment", TimedOut;
     /// Application commands kept arriving.
     NotQuiet, "not_quiet", TimedOut;
+    /// A save or a rewrite of the AOF did not end in time.
+    SaveTimedOut, "save_timed_out", TimedOut;
     /// The server did not end in time after SHUTDOWN.
     StillRunning, "still_running", TimedOut;
     /// A server did not answer a command in time, or the connection broke.

@@ -3,6 +3,7 @@
 Every step is a function with keyword arguments. ``source`` and ``target`` name the two processes,
 as an `Endpoint` or a URL, by the addresses they had when the upgrade began, in every step and for
 good. Each step can be run again at any time: it does what is left to do. `upgrade` runs them all.
+`persistence` is for one ``server``, whatever it is to become.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from ._core import (
     ActiveClient,
     ClientGroup,
     Clients,
+    Config,
     Database,
     Dropped,
     Endpoint,
     Estimates,
     Finding,
     Launch,
+    Persistence,
     Phase,
     Preflight,
     Promote,
     Replicate,
+    RestartRequired,
     Retire,
     Status,
     StepReport,
@@ -43,8 +47,10 @@ wait_synced = checked(_core.wait_synced)
 verify = checked(_core.verify)
 switchover = checked(_core.switchover)
 clients = checked(_core.clients)
+config = checked(_core.config)
 wait_quiescent = checked(_core.wait_quiescent)
 promote = checked(_core.promote)
+persistence = checked(_core.persistence)
 retire = checked(_core.retire)
 rollback = checked(_core.rollback)
 status = checked(_core.status)
@@ -56,6 +62,7 @@ __all__ = [
     "BatonError",
     "ClientGroup",
     "Clients",
+    "Config",
     "ConnectionFailed",
     "Database",
     "Dropped",
@@ -65,11 +72,13 @@ __all__ = [
     "Finding",
     "InvalidInput",
     "Launch",
+    "Persistence",
     "Phase",
     "Preflight",
     "Promote",
     "Refused",
     "Replicate",
+    "RestartRequired",
     "Retire",
     "Status",
     "StepReport",
@@ -81,8 +90,10 @@ __all__ = [
     "WaitSynced",
     "__version__",
     "clients",
+    "config",
     "errors",
     "launch",
+    "persistence",
     "preflight",
     "promote",
     "replicate",

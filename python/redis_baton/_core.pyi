@@ -6,27 +6,33 @@ from typing import Any, ClassVar, Literal, TypeAlias, final
 
 _Event: TypeAlias = dict[str, Any]
 _OnEvent: TypeAlias = Callable[[_Event], object]
-_Value: TypeAlias = str | int | float | bool
 _Redirect: TypeAlias = Literal["takeover", "none"]
+_Mode: TypeAlias = Literal["rdb", "aof", "both", "none"]
+_Fsync: TypeAlias = Literal["always", "everysec", "no"]
 _Step: TypeAlias = Literal[
     "preflight", "replicate", "wait_synced", "verify", "switchover", "wait_quiescent", "retire"
 ]
+
+_Value: TypeAlias = str | int | float  # bool is an int
 
 __all__ = [
     "REASONS",
     "ActiveClient",
     "ClientGroup",
     "Clients",
+    "Config",
     "Database",
     "Dropped",
     "Endpoint",
     "Estimates",
     "Finding",
     "Launch",
+    "Persistence",
     "Phase",
     "Preflight",
     "Promote",
     "Replicate",
+    "RestartRequired",
     "Retire",
     "Status",
     "StepReport",
@@ -37,7 +43,9 @@ __all__ = [
     "WaitSynced",
     "__version__",
     "clients",
+    "config",
     "launch",
+    "persistence",
     "preflight",
     "promote",
     "replicate",
@@ -424,6 +432,60 @@ class Verify:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
+class Persistence:
+    """What `persistence` returns."""
+
+    @property
+    def mode(self) -> str:
+        """What the server writes, `rdb`, `aof`, `both` or `none`; in a dry run, what it would."""
+    @property
+    def previous_mode(self) -> str:
+        """What it wrote before."""
+    @property
+    def save(self) -> str:
+        """Its save points, such as `3600 1 300 100`; empty without."""
+    @property
+    def appendfsync(self) -> str:
+        """When its AOF is told to be on disk: `always`, `everysec` or `no`."""
+    @property
+    def rewritten(self) -> bool:
+        """Whether the configuration file was rewritten, so that a restart keeps it."""
+    @property
+    def files_seen(self) -> bool:
+        """Whether the files themselves were looked at: the server runs on this host.
+
+        Otherwise there is only what the server says of them.
+        """
+    @property
+    def aof_bytes(self) -> int | None:
+        """Bytes of the AOF; None without."""
+    @property
+    def unsaved_changes(self) -> int:
+        """Changes since the last RDB save: what a crash loses where there is no AOF."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """The server before the step: what it writes, and which it is."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """The same after it; in a dry run, as it would be."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
 class Phase:
     """A phase of the handover."""
 
@@ -641,6 +703,69 @@ class Promote:
     @property
     def actions(self) -> list[str]:
         """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class RestartRequired:
+    """A parameter that the server takes from its file alone, when it starts."""
+
+    @property
+    def parameter(self) -> str:
+        """Its name, as it was given."""
+    @property
+    def present(self) -> str:
+        """The value it has."""
+    @property
+    def wanted(self) -> str:
+        """The value it should have."""
+    @property
+    def why(self) -> str:
+        """Why it can't be set, in the server's words."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Config:
+    """What `config` returns."""
+
+    @property
+    def set(self) -> list[str]:
+        """The parameters that were set; in a dry run, those that would be."""
+    @property
+    def restart_required(self) -> list[RestartRequired]:
+        """Those that a restart is needed for, with the new value in the configuration file."""
+    @property
+    def rewritten(self) -> bool:
+        """Whether the configuration file was written.
+
+        Where it can be read from here: whether that changed it.
+        """
+    @property
+    def changed(self) -> bool:
+        """Whether a parameter has another value than before, or the file was seen to change.
+
+        In a dry run, whether that would be so.
+        """
+    @property
+    def before(self) -> dict[str, Any]:
+        """The parameters as they were, by name; a secret is `***`."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """The parameters as they are, read back; in a dry run, as they would be."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change the server, in order, secrets masked."""
     @property
     def warnings(self) -> list[str]:
         """What the operator should know."""
@@ -1151,6 +1276,37 @@ def stand_guard() -> str | None:
     or when what it left undone was done: then with what came of it.
     """
 
+def config(
+    *,
+    server: Endpoint | str,
+    parameters: Mapping[str, _Value | Sequence[_Value]],
+    rewrite: bool = False,
+    break_lock: bool = False,
+    dry_run: bool = False,
+    on_event: _OnEvent | None = None,
+) -> Config:
+    """See to it that parameters of one server have these values.
+
+    What has its value already, in whatever words, is left alone. All others are set in one command
+    where the server can (7.0 and newer), else one after the other, and put back if one is refused.
+
+    Args:
+        server: the server, as an Endpoint or a URL.
+        parameters: their names with the values they are to have. True and False are `yes` and
+            `no`; a list is for what takes several lines in the file, such as `save`.
+        rewrite: save them to the configuration file, by CONFIG REWRITE. That is not sent where the
+            file can be read from here and holds them already.
+        break_lock: cut off another controller that is at work on this server.
+        dry_run: look and decide only; nothing is changed.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`parameter_unknown`, `no_config_file`): unchanged. Failed
+            (`parameter_refused`): unchanged or undone. Failed (`not_saved`): all is set, but not
+            in the file.
+    """
+
 def wait_quiescent(
     *,
     source: Endpoint | str,
@@ -1177,6 +1333,45 @@ def wait_quiescent(
 
     Raises:
         BatonError: TimedOut (`not_quiet`), with who still sends what: unchanged.
+    """
+
+def persistence(
+    *,
+    server: Endpoint | str,
+    mode: _Mode,
+    save: str | None = None,
+    appendfsync: _Fsync | None = None,
+    rewrite: bool = True,
+    wait_timeout: float = 3600.0,
+    break_lock: bool = False,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Persistence:
+    """Switch what a server writes to its disk, while it runs.
+
+    What it wrote before stays on until the new files are complete and were checked, and the
+    configuration file never names one that is not.
+
+    Args:
+        server: an Endpoint or a URL.
+        mode: `rdb` (save points), `aof`, `both`, or `none`, which warns.
+        save: save points, such as `3600 1 300 100`, with `rdb` and `both`; None for those there
+            are, or else the version's own.
+        appendfsync: when the AOF is told to be on disk, with `aof` and `both`; None leaves it.
+        rewrite: save that to the server's configuration file, so that a restart keeps it.
+        wait_timeout: seconds that writing the files may take.
+        break_lock: cut off another controller that is at work on this server.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where the journal is kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`no_config_file`), state `unchanged`. Failed (`not_saved`), state
+            `unchanged`, `undone` or `interrupted`; (`save_failed`), state `undone`: all is as
+            before. TimedOut (`save_timed_out`), state `interrupted`: it goes on, run again.
     """
 
 def promote(

@@ -18,8 +18,8 @@ mod _core {
     use super::guard::stand_guard;
     #[pymodule_export]
     use super::steps::{
-        clients, launch, preflight, promote, replicate, retire, rollback, status, switchover, upgrade, verify,
-        wait_quiescent, wait_synced,
+        clients, config, launch, persistence, preflight, promote, replicate, retire, rollback, status, switchover,
+        upgrade, verify, wait_quiescent, wait_synced,
     };
     #[pymodule_export]
     use crate::{
@@ -27,7 +27,9 @@ mod _core {
         handover::Phase,
         step::{
             clients::{ClientGroup, Clients},
+            config::{Config, RestartRequired},
             launch::Launch,
+            persistence::Persistence,
             preflight::{Estimates, Preflight},
             promote::Promote,
             replicate::Replicate,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::{
     prelude::*,
-    types::{PyBool, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple},
+    types::{PyBool, PyInt, PyList, PyMapping, PyString, PyTuple},
 };
 
 use crate::{
@@ -37,34 +37,6 @@ pub fn checks(redirect: &str, aside_port: Option<i64>, force: bool) -> Result<st
     })
 }
 
-/// Reads parameters of a server: a value, or a list of them for a directive that may come several times.
-pub fn wishes(given: Option<&Bound<'_, PyAny>>) -> Result<Wishes> {
-    let Some(given) = given else { return Ok(Wishes::new()) };
-    let wrong = |what: &str| Error::input("parameters", what);
-    let items = given.cast::<PyMapping>().ok().and_then(|mapping| mapping.items().ok());
-    let mut wishes = Wishes::new();
-    for item in items.ok_or_else(|| wrong("is no dict"))? {
-        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract().map_err(|_| wrong("is no dict"))?;
-        let name: String = name.extract().map_err(|_| wrong("the name of a parameter is no text"))?;
-        let values = match value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
-            true => value.try_iter().ok().and_then(|all| all.map(|one| written(&one.ok()?)).collect()),
-            false => written(&value).map(|one| vec![one]),
-        };
-        let values = values.ok_or_else(|| wrong(&format!("{name}: is no text, number, bool, or list of them")))?;
-        wishes.insert(name.to_lowercase(), values);
-    }
-    Ok(wishes)
-}
-
-fn written(value: &Bound<'_, PyAny>) -> Option<String> {
-    if let Ok(flag) = value.cast::<PyBool>() {
-        return Some(if flag.is_true() { "yes" } else { "no" }.into());
-    }
-    let plain =
-        [value.is_instance_of::<PyString>(), value.is_instance_of::<PyInt>(), value.is_instance_of::<PyFloat>()];
-    plain.contains(&true).then(|| value.str().ok()?.extract().ok()).flatten()
-}
-
 pub fn at_least(field: &str, value: i64, least: u32) -> Result<u64> {
     u64::try_from(value)
         .ok()
@@ -77,6 +49,64 @@ pub fn within(field: &str, value: i64, least: u32, most: u32) -> Result<u32> {
         .ok()
         .filter(|value| (least..=most).contains(value))
         .ok_or_else(|| Error::input(field, format!("{value} is not between {least} and {most}")))
+}
+
+/// A mapping of parameters to values, as text: a list is one text, since a parameter has as many words as it needs.
+pub fn parameters(given: &Bound<'_, PyAny>) -> Result<Vec<(String, String)>> {
+    Ok(named_values(given)?.into_iter().map(|(name, values)| (name, values.join(" "))).collect())
+}
+
+/// The same for a configuration file, where a list is a line for each of its values.
+pub fn wishes(given: Option<&Bound<'_, PyAny>>) -> Result<Wishes> {
+    let given = given.map_or_else(|| Ok(Vec::new()), named_values)?;
+    Ok(given.into_iter().map(|(name, values)| (name.to_lowercase(), values)).collect())
+}
+
+/// A mapping of names to a value, or a list of values, each as text.
+fn named_values(given: &Bound<'_, PyAny>) -> Result<Vec<(String, Vec<String>)>> {
+    let wrong = |problem: &str| Error::input("parameters", problem);
+    let mapping = given.cast::<PyMapping>().map_err(|_| wrong("is not a mapping of names to values"))?;
+    let items = mapping.items().map_err(|_| wrong("can't be read"))?;
+    items
+        .iter()
+        .map(|item| {
+            let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+                item.extract().map_err(|_| wrong("can't be read"))?;
+            let name: String = name.extract().map_err(|_| wrong("a name is not a string"))?;
+            if !value.is_instance_of::<PyList>() && !value.is_instance_of::<PyTuple>() {
+                let text = text(&name, &value)?;
+                return Ok((name, vec![text]));
+            }
+            let values: Vec<Bound<'_, PyAny>> = value.extract().map_err(|_| wrong("can't be read"))?;
+            let values = values.iter().map(|value| text(&name, value)).collect::<Result<_>>()?;
+            Ok((name, values))
+        })
+        .collect()
+}
+
+/// One value of a parameter as text.
+fn text(name: &str, value: &Bound<'_, PyAny>) -> Result<String> {
+    // To Python, True is a whole number too.
+    if let Ok(flag) = value.cast::<PyBool>() {
+        return Ok(if flag.is_true() { "yes" } else { "no" }.to_owned());
+    }
+    if let Ok(text) = value.cast::<PyString>() {
+        return Ok(text.to_string_lossy().into_owned());
+    }
+    if value.is_instance_of::<PyInt>() {
+        return value.str().map(|text| text.to_string()).map_err(|e| Error::input("parameters", e));
+    }
+    match value.extract::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number.to_string()),
+        Ok(_) => Err(Error::input("parameters", format!("the value of {name} is not a number"))),
+        Err(_) if value.is_none() => {
+            Err(Error::input("parameters", format!("{name} has no value; an empty one is \"\"")))
+        }
+        Err(_) => Err(Error::input(
+            "parameters",
+            format!("the value of {name} is neither a string, a number, a boolean nor a list of those"),
+        )),
+    }
 }
 
 /// The options of a handover in either direction.

@@ -6,15 +6,18 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 
 use super::{
-    call::Common,
+    call::{Alone, Common},
     convert::exception,
-    options::{Handover, at_least, checks, guard_command, login, quiescence, wishes, within},
+    options::{
+        Handover, at_least, checks, guard_command, login, parameters as read_parameters, quiescence, wishes, within,
+    },
 };
 use crate::{
+    decide::persistence::Wanted,
     step::{
-        self, clients::Clients, launch::Launch, preflight::Preflight, promote::Promote, replicate::Replicate,
-        retire::Retire, seconds, status::Status, switchover::Switchover, verify::Verify, wait_quiescent::WaitQuiescent,
-        wait_synced::WaitSynced,
+        self, clients::Clients, config::Config, launch::Launch, persistence::Persistence, preflight::Preflight,
+        promote::Promote, replicate::Replicate, retire::Retire, seconds, status::Status, switchover::Switchover,
+        verify::Verify, wait_quiescent::WaitQuiescent, wait_synced::WaitSynced,
     },
     upgrade::{self as procedure, Step, Upgrade},
 };
@@ -260,6 +263,25 @@ pub fn clients(
         .run(py, |call| Ok(async move { step::clients::clients(&call, disconnect).await }))
 }
 
+/// See to it that parameters of one server have these values.
+#[pyfunction]
+#[pyo3(signature = (*, server, parameters, rewrite=false, break_lock=false, dry_run=false, on_event=None))]
+pub fn config(
+    py: Python<'_>,
+    server: &Bound<'_, PyAny>,
+    parameters: &Bound<'_, PyAny>,
+    rewrite: bool,
+    break_lock: bool,
+    dry_run: bool,
+    on_event: Option<Py<PyAny>>,
+) -> PyResult<Config> {
+    let parameters = read_parameters(parameters).map_err(|e| exception(&e, None))?;
+    Alone { server, dry_run, break_lock, on_event }.run(py, |call| {
+        let options = step::config::Options { parameters, rewrite };
+        Ok(async move { step::config::config(&call, &options).await })
+    })
+}
+
 /// Wait until the source receives no application command any more.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, quiet_for=1.0, wait_timeout=60.0, dry_run=false, journal_dir=None, on_event=None))]
@@ -316,6 +338,34 @@ pub fn retire(
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
         let options = step::retire::Options { wait_timeout: seconds("wait_timeout", wait_timeout)?, rewrite };
         Ok(async move { step::retire::retire(&call, &options).await })
+    })
+}
+
+/// Switch what a server writes to its disk, while it runs.
+#[pyfunction]
+#[pyo3(signature = (*, server, mode, save=None, appendfsync=None, rewrite=true, wait_timeout=3600.0, break_lock=false,
+    dry_run=false, journal_dir=None, on_event=None))]
+pub fn persistence(
+    py: Python<'_>,
+    server: &Bound<'_, PyAny>,
+    mode: &str,
+    save: Option<&str>,
+    appendfsync: Option<&str>,
+    rewrite: bool,
+    wait_timeout: f64,
+    break_lock: bool,
+    dry_run: bool,
+    journal_dir: Option<PathBuf>,
+    on_event: Option<Py<PyAny>>,
+) -> PyResult<Persistence> {
+    Alone { server, dry_run, break_lock, on_event }.run(py, |call| {
+        let options = step::persistence::Options {
+            wanted: Wanted::parse(mode, save, appendfsync)?,
+            rewrite,
+            wait_timeout: seconds("wait_timeout", wait_timeout)?,
+            journal_dir,
+        };
+        Ok(async move { step::persistence::persistence(&call, &options).await })
     })
 }
 

@@ -22,8 +22,15 @@ impl Command {
 
     /// `CONFIG SET parameter value`; a secret parameter's value is masked.
     pub fn config_set(parameter: &str, value: &str) -> Self {
-        let command = Command::new(["CONFIG", "SET", parameter]);
-        if super::config::is_secret(parameter) { command.secret(value) } else { command.word(value) }
+        Command::config_set_all([(parameter, value)])
+    }
+
+    /// The same for several at once, which 7.0 and newer take.
+    pub fn config_set_all<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        settings.into_iter().fold(Command::new(["CONFIG", "SET"]), |command, (parameter, value)| {
+            let command = command.word(parameter);
+            if super::config::is_secret(parameter) { command.secret(value) } else { command.word(value) }
+        })
     }
 
     /// `REPLICAOF host port`.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use redis::Value;
 
-use super::{Command, Server, elements, text};
+use super::{Command, Server, elements, info::Version, text};
 use crate::{
     error::{Code, Error, Result, State},
     journal::{Journal, Record},
@@ -21,6 +21,9 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 /// Below that many replicas a master refuses writes.
 pub const MIN_REPLICAS: &str = "min-replicas-to-write";
 
+/// From which version on one command reads or sets several parameters: all of them, or none.
+pub const SEVERAL_AT_ONCE: Version = Version(7, 0, 0);
+
 /// Whether a parameter's value must not be shown.
 pub fn is_secret(parameter: &str) -> bool {
     SECRETS.iter().any(|secret| parameter.eq_ignore_ascii_case(secret))
@@ -33,14 +36,22 @@ impl Server {
         let commands: Vec<_> = parameters.iter().map(|p| Command::new(["CONFIG", "GET", p])).collect();
         let mut values = BTreeMap::new();
         for (command, reply) in commands.iter().zip(self.pipeline(&commands).await?) {
-            let reply = reply.map_err(|said| self.refused(command, &said))?;
-            let words: Vec<String> = match reply {
-                Value::Map(pairs) => pairs.iter().flat_map(|(k, v)| [k, v]).map(text).collect::<Result<_>>()?,
-                other => elements(other).iter().map(text).collect::<Result<_>>()?,
-            };
-            values.extend(words.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())));
+            values.extend(named(reply.map_err(|said| self.refused(command, &said))?)?);
         }
         Ok(values)
+    }
+
+    /// The same by one command: of any number of parameters, from a server before 7.0 of all there are.
+    pub async fn config_at_once(&self, parameters: &[String]) -> Result<BTreeMap<String, String>> {
+        if parameters.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let asked = Command::new(["CONFIG", "GET"]);
+        let command = match self.identity.has_redis(SEVERAL_AT_ONCE) {
+            true => parameters.iter().fold(asked, Command::word),
+            false => asked.word("*"),
+        };
+        named(self.read(&command).await?)
     }
 
     /// Sets a parameter for as long as the upgrade lasts. Its present value goes into the journal first, so that
@@ -66,7 +77,14 @@ impl Server {
     /// Puts back what [`Server::raise`] has raised on this server, in this call or an earlier one: all of it, or
     /// the parameters named. What can't be put back is a warning.
     pub async fn restore(&self, journal: &Journal, only: Option<&[&str]>) -> Result<()> {
+        self.set_back(journal, only).await?.iter().try_for_each(|record| journal.append(record))
+    }
+
+    /// The same where the configuration file has what was raised: only when that is saved too does it count as restored,
+    /// or a server that dies in between comes back with it. Returns the records to append then.
+    pub async fn set_back(&self, journal: &Journal, only: Option<&[&str]>) -> Result<Vec<Record>> {
         let _shield = self.run.shield();
+        let mut restored = Vec::new();
         for (run_id, parameter, original) in self.raised(journal)? {
             if only.is_some_and(|only| !only.contains(&parameter.as_str())) {
                 continue;
@@ -87,11 +105,9 @@ impl Server {
                     .await
                     .map_err(|e| e.state(State::Interrupted))?;
             }
-            if !self.run.dry {
-                journal.append(&Record::Restored { run_id, parameter })?;
-            }
+            restored.push(Record::Restored { run_id, parameter });
         }
-        Ok(())
+        Ok(if self.run.dry { Vec::new() } else { restored })
     }
 
     /// What is raised on this server, by the run id it had then, with the value it had first.
@@ -118,4 +134,13 @@ impl Server {
             self.run.sleep(Duration::from_millis(20)).await?;
         }
     }
+}
+
+/// The reply to `CONFIG GET`.
+fn named(reply: Value) -> Result<BTreeMap<String, String>> {
+    let words: Vec<String> = match reply {
+        Value::Map(pairs) => pairs.iter().flat_map(|(k, v)| [k, v]).map(text).collect::<Result<_>>()?,
+        other => elements(other).iter().map(text).collect::<Result<_>>()?,
+    };
+    Ok(words.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
 }

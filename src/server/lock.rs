@@ -56,23 +56,28 @@ impl Server {
     /// Takes the name of a controller at work, and returns the others that have one.
     async fn name_myself(&self) -> Result<Vec<Connection>> {
         let name = format!("{CLIENT_NAME}:{}", self.run.token());
-        let commands = [
-            Command::new(["MULTI"]),
-            Command::new(["CLIENT", "SETNAME", &name]),
-            Command::new(["CLIENT", "LIST", "TYPE", "normal"]),
-            Command::new(["EXEC"]),
-        ];
+        let set_name = Command::new(["CLIENT", "SETNAME", &name]);
+        let others = Command::new(["CLIENT", "LIST", "TYPE", "normal"]);
+        let commands = [Command::new(["MULTI"]), set_name.clone(), others.clone(), Command::new(["EXEC"])];
         let mut replies = self.pipeline(&commands).await?;
         let executed = replies.pop().unwrap_or(Ok(redis::Value::Nil));
+        if replies.iter().any(|reply| reply.as_ref().is_err_and(|said| said.word == "OOM")) {
+            // A server over its maxmemory queues nothing. In this order one of two still sees the other, or both do.
+            self.read(&set_name).await?;
+            let list = text(&self.read(&others).await?)?;
+            return Ok(holders(&list, &name));
+        }
         if let Some((command, said)) = commands.iter().zip(replies).find_map(|(c, reply)| Some((c, reply.err()?))) {
             return Err(self.refused(command, &said));
         }
         let executed = elements(executed.map_err(|said| self.refused(&commands[3], &said))?);
         let list = executed.last().map(text).transpose()?.unwrap_or_default();
-        let holders = list
-            .lines()
-            .filter_map(Connection::parse)
-            .filter(|connection| connection.name.starts_with(&format!("{CLIENT_NAME}:")) && connection.name != name);
-        Ok(holders.collect())
+        Ok(holders(&list, &name))
     }
+}
+
+/// The controllers at work, but for the one of this name.
+fn holders(list: &str, name: &str) -> Vec<Connection> {
+    let all = list.lines().filter_map(Connection::parse);
+    all.filter(|one| one.name.starts_with(&format!("{CLIENT_NAME}:")) && one.name != name).collect()
 }

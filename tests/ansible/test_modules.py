@@ -176,6 +176,76 @@ def test_promote(ansible: Ansible, pair: tuple[Instance, Instance], journal_dir:
     assert (target.role, target.call("DBSIZE")) == ("master", KEYS)
 
 
+def test_config(ansible: Ansible, server: ServerFactory) -> None:
+    one = server("redis-8.0", password="old-secret")
+    wanted = {
+        "maxmemory": "1gb",
+        "rdbcompression": False,
+        "save": ["3600 1", "300 100"],
+        "databases": 32,
+        "masterauth": "link-secret",
+    }
+    login = {"login_port": one.port, "login_password": "old-secret"}
+    outcome = ansible.tasks(
+        [
+            *thrice("config", **login, parameters=wanted, rewrite=True),
+            *thrice("config", **login, parameters={"requirepass": "new-secret"})[:2],
+            once("config", **login, parameters={}) | {"ignore_errors": True},
+        ],
+        "-vvv",
+        "--diff",
+        defaults={},
+    )
+    assert outcome.status == 0, outcome.output
+    expected = ["changed", "changed", "ok", "changed", "changed", "failed"]
+    assert statuses(outcome, "config") == expected
+    assert_documented(outcome)
+    checked, done, again = (task.result for task in outcome.of("config")[:3])
+    assert checked["diff"] == done["diff"]
+    assert done["diff"]["before"] != done["diff"]["after"]
+    assert (done["set"], done["rewritten"]) == ([*list(wanted)[:3], "masterauth"], True)
+    assert (again["actions"], again["rewritten"]) == ([], False)
+    for result in (checked, done, again):
+        (left,) = result["restart_required"]
+        assert (left["parameter"], left["present"], left["wanted"]) == ("databases", "16", "32")
+        assert result["msg"].endswith("but for what needs a restart: databases.")
+    one.password = "new-secret"
+    assert one.call("CONFIG", "GET", "save") == {"save": "3600 1 300 100"}
+    assert "-secret" not in outcome.output + "".join(str(task.result) for task in outcome)
+
+
+def test_persistence(ansible: Ansible, server: ServerFactory) -> None:
+    one = server("redis-8.0", save="3600 1")
+    fill(one)
+    outcome = ansible.tasks(
+        [
+            *thrice("persistence", mode="both", appendfsync="always"),
+            *thrice("persistence", mode="aof"),
+            *thrice("persistence", mode="rdb", save="60 1"),
+            once("persistence", mode="aof", save="60 1") | {"ignore_errors": True},
+            once("persistence", mode="none"),
+        ],
+        "--diff",
+        defaults={"login_port": one.port},
+    )
+    assert outcome.status == 0, outcome.output
+    tasks = outcome.of("persistence")
+    assert [task.status for task in tasks[:9]] == ["changed", "changed", "ok"] * 3
+    assert_documented(outcome)
+    checked, done, again = (task.result for task in tasks[:3])
+    assert checked["diff"] == done["diff"]
+    assert (done["before"]["mode"], done["after"]["mode"]) == ("rdb", "both")
+    assert (again["previous_mode"], again["appendfsync"], again["actions"]) == (
+        "both",
+        "always",
+        [],
+    )
+    assert (tasks[7].result["save"], tasks[8].result["msg"][:13]) == ("60 1", "Nothing to do")
+    assert (tasks[9].status, tasks[9].result["reason"]) == ("failed", "invalid_input")
+    assert "comes back empty" in tasks[10].result["warnings"][0]
+    assert one.call("CONFIG", "GET", "save", "appendonly") == {"save": "", "appendonly": "no"}
+
+
 def test_upgrade_in_one_task(
     ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path
 ) -> None:
@@ -205,6 +275,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
     guarded = server("redis-8.0", password="secret")
     full = server("redis-8.0")
     fill(full)
+    at_target = {"login_port": target.port}
     cases: list[tuple[str, dict[str, Any], str | None]] = [
         ("preflight", {"login_port": 1}, "unreachable"),
         ("preflight", {"login_host": "no-such-host.invalid"}, "host_unknown"),
@@ -232,6 +303,11 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
         ("promote", {}, "not_replicating"),
         ("retire", {}, "only_copy"),
         ("upgrade", {"until": "never"}, None),
+        ("config", at_target | {"parameters": {"no-such": 1}}, "parameter_unknown"),
+        ("config", at_target | {"parameters": {"hz": "often"}}, "parameter_refused"),
+        ("config", at_target | {"parameters": {"hz": None}}, "invalid_input"),
+        ("config", at_target | {"parameters": {"max*": 1}}, "invalid_input"),
+        ("config", at_target, None),
     ]
     outcome = ansible.tasks(
         [once(module, **options) | {"ignore_errors": True} for module, options, _ in cases],

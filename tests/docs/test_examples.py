@@ -13,7 +13,7 @@ import pytest
 import redis_baton
 
 from tests.ansible.runner import TOOLS, Ansible, Outcome
-from tests.support.servers import eventually
+from tests.support.servers import NAMES, eventually, find
 
 if TYPE_CHECKING:
     from tests.conftest import ServerFactory
@@ -155,16 +155,26 @@ def test_scripts_report_a_refusal(
     assert (source.role, target.role) == ("master", "master")
 
 
-def test_the_reasons_are_those_of_the_code() -> None:
-    generator = REPOSITORY / "docs" / "generate_reasons.py"
+def assert_current(generator: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(generator), "--check"],
+        [sys.executable, str(REPOSITORY / "docs" / generator), "--check"],
         capture_output=True,
         text=True,
         check=False,
         timeout=RUN_TIME,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_reasons_are_those_of_the_code() -> None:
+    assert_current("generate_reasons.py")
+
+
+def test_the_parameters_are_those_of_the_servers() -> None:
+    for name in NAMES:
+        if find(name) is None:
+            pytest.skip(f"{name} is not on this machine")
+    assert_current("generate_config_table.py")
 
 
 def test_each_reason_has_an_answer() -> None:

@@ -98,9 +98,10 @@ def baton_module(*, quiet=False, **own):
     )
 
 
-def server_module(**own):
+def server_module(*, log_call=True, **own):
     """The module of a step on one server. Its own options are keyword arguments of the step."""
     return AnsibleModule(
+        no_log=not log_call,  # on the host it runs on, in the system's log
         argument_spec={**connection_spec(ALONE), **own},
         required_together=[["client_cert_file", "client_key_file"]],
         supports_check_mode=True,
