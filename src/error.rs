@@ -156,6 +156,8 @@ codes! {
     ParameterRefused, "parameter_refused", Failed;
     /// The server could not write its configuration file.
     NotSaved, "not_saved", Failed;
+    /// The server could not write its RDB or AOF file: the disk, the folder, or the memory for a fork.
+    SaveFailed, "save_failed", Failed;
     /// The initial sync starts over and over.
     SyncLoops, "sync_loops", Failed;
     /// The replication link did not come up, or the sync did not end, in time.
@@ -168,6 +170,8 @@ codes! {
     NotQuiet, "not_quiet", TimedOut;
     /// The process that was to be restarted is still the same one.
     NotRestarted, "not_restarted", TimedOut;
+    /// A save or a rewrite of the AOF did not end in time.
+    SaveTimedOut, "save_timed_out", TimedOut;
     /// The server did not end in time after SHUTDOWN.
     StillRunning, "still_running", TimedOut;
     /// A server did not answer a command in time, or the connection broke.

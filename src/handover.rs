@@ -206,9 +206,11 @@ impl Cut<'_> {
         commands
     }
 
+    /// The port comes first: who tries to come back waits in the listener's queue from then on, and is let in when the
+    /// transaction is done, instead of being refused and trying again.
     fn promotion(&self) -> Vec<Command> {
-        let mut commands = vec![Command::replicaof_no_one()];
-        commands.extend(redirect::arrive(self.handover));
+        let mut commands = redirect::arrive(self.handover);
+        commands.push(Command::replicaof_no_one());
         commands
     }
 

@@ -91,6 +91,18 @@ pub enum Record {
         /// Its run id.
         run_id: String,
     },
+    /// A server's persistence is being switched: its configuration file may say something else than it does.
+    Persisting {
+        /// The server's run id.
+        run_id: String,
+        /// What it writes whose file is complete: `rdb`, `aof`, `both` or `none`.
+        complete: String,
+    },
+    /// The switch was finished or taken back, and the file says so.
+    Persisted {
+        /// The server's run id.
+        run_id: String,
+    },
 }
 
 /// The ports a server listens on; 0 where it does not.
@@ -141,7 +153,7 @@ impl Handover {
     }
 }
 
-/// A pair's journal. Reading one that does not exist finds nothing; the file is made by the first record.
+/// The journal of a pair, or of one server. Reading one that does not exist finds nothing; the file is made by the first record.
 #[derive(Debug, Clone)]
 pub struct Journal {
     path: PathBuf,
@@ -150,18 +162,20 @@ pub struct Journal {
 impl Journal {
     /// The journal of a pair in `dir`, by default `$XDG_STATE_HOME/redis-baton` or `~/.local/state/redis-baton`.
     pub fn of(dir: Option<&Path>, source: &Endpoint, target: &Endpoint) -> Result<Self> {
+        Journal::named(dir, &format!("{}--{}", file_name(source), file_name(target)))
+    }
+
+    /// The journal of one server, in the same place.
+    pub fn of_one(dir: Option<&Path>, server: &Endpoint) -> Result<Self> {
+        Journal::named(dir, &file_name(server))
+    }
+
+    fn named(dir: Option<&Path>, name: &str) -> Result<Self> {
         let dir = match dir {
             Some(dir) => dir.to_owned(),
             None => default_dir().ok_or_else(|| Error::input("journal_dir", "is needed: HOME is not set"))?,
         };
-        let part = |endpoint: &Endpoint| -> String {
-            endpoint
-                .to_string()
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' })
-                .collect()
-        };
-        Ok(Journal { path: dir.join(format!("{}--{}.jsonl", part(source), part(target))) })
+        Ok(Journal { path: dir.join(format!("{name}.jsonl")) })
     }
 
     /// Adds a record and returns when it is on disk.
@@ -293,6 +307,16 @@ impl Journal {
         Ok(!matches!(last.next(), Some(Record::Handover(_))))
     }
 
+    /// Where a switch of a server's persistence was begun and not ended: what was complete at last.
+    pub fn persisting(&self, server: &str) -> Result<Option<String>> {
+        let last = self.records()?.into_iter().rev().find_map(|record| match record {
+            Record::Persisting { run_id, complete } if run_id == server => Some(Some(complete)),
+            Record::Persisted { run_id } if run_id == server => Some(None),
+            _ => None,
+        });
+        Ok(last.flatten())
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -301,6 +325,12 @@ impl Journal {
     fn failed(&self, found: String) -> Error {
         Error::new(Code::JournalFailed, format!("the journal {} {found}", self.path.display()))
     }
+}
+
+/// An address as part of a file's name.
+fn file_name(endpoint: &Endpoint) -> String {
+    let name = endpoint.to_string();
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' }).collect()
 }
 
 /// Seconds since 1970.
@@ -347,6 +377,20 @@ mod tests {
         assert_eq!(journal.records().unwrap().len(), 1);
         journal.append(&raised("b", "2")).unwrap();
         assert_eq!(journal.records().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_switch_is_open_until_it_is_ended_on_the_same_process() {
+        let journal = scratch("switch");
+        let begun = |complete: &str| Record::Persisting { run_id: "r".into(), complete: complete.into() };
+        let ended = |server: &str| Record::Persisted { run_id: server.into() };
+        assert_eq!(journal.persisting("r").unwrap(), None);
+        for record in [begun("rdb"), begun("both"), ended("another")] {
+            journal.append(&record).unwrap();
+        }
+        assert_eq!(journal.persisting("r").unwrap().as_deref(), Some("both"));
+        journal.append(&ended("r")).unwrap();
+        assert_eq!(journal.persisting("r").unwrap(), None);
     }
 
     #[test]

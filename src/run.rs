@@ -43,6 +43,23 @@ pub enum Event {
         /// Seconds that are left at this rate.
         seconds_left: Option<f64>,
     },
+    /// A save or a rewrite of the AOF moves on.
+    Saving {
+        /// What is being written: `rdb` or `aof`.
+        file: &'static str,
+        /// `waiting` (for another save or rewrite to end) or `writing`.
+        stage: &'static str,
+        /// Keys written so far, where the server tells (7.0), as all that follows.
+        keys: Option<u64>,
+        /// Keys in all.
+        total: Option<u64>,
+        /// Memory that was copied meanwhile, in bytes: what clients have changed since it began.
+        copied_bytes: Option<u64>,
+        /// Keys a second since it was first seen.
+        rate: Option<u64>,
+        /// Seconds that are left at this rate.
+        seconds_left: Option<f64>,
+    },
     /// A wait looked again.
     Waiting {
         /// For what.

@@ -28,11 +28,11 @@ def bench(tmp_path: Path) -> Bench:
         if find(name) is None:
             pytest.skip(f"{name} is not on this machine: {OWN_BINARIES}")
 
-    def run(*options: str) -> dict[str, Any]:
+    def run(*options: str, part: str = "switchover") -> dict[str, Any]:
         raw, page = tmp_path / "raw.json", tmp_path / "page.md"
         tiny = ("--runs=1", "--keys=2000", "--around=0.3", f"--json={raw}", f"--markdown={page}")
         done = subprocess.run(
-            [sys.executable, "-m", "bench", "switchover", *tiny, *options],
+            [sys.executable, "-m", "bench", part, *tiny, *options],
             cwd=REPOSITORY,
             env={**os.environ, "TMPDIR": str(tmp_path)},
             capture_output=True,
@@ -82,6 +82,13 @@ def test_it_runs_failover_behind_haproxy(bench: Bench) -> None:
     assert run["report"]["lost_sets"] == run["report"]["lost_incrs"] == 0
     # More than one where HAProxy finds the old one demoted before it finds the new one promoted.
     assert run["report"]["disconnects_min"] >= 1
+
+
+def test_it_switches_the_persistence(bench: Bench) -> None:
+    phases = bench(part="persistence")["persistence"]
+    assert len(phases) == 10
+    assert [phase["alone"] for phase in phases] == [True, False] * 5
+    assert {phase["lost"] for phase in phases} == {0}
 
 
 def test_sections_are_put_between_their_markers(tmp_path: Path) -> None:

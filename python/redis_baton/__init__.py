@@ -3,6 +3,7 @@
 Every step is a function with keyword arguments. ``source`` and ``target`` name the two processes,
 as an `Endpoint` or a URL, by the addresses they had when the upgrade began, in every step and for
 good. Each step can be run again at any time: it does what is left to do. `upgrade` runs them all.
+`persistence` is for one ``server``, whatever it is to become.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ._core import (
     Estimates,
     Finding,
     Launch,
+    Persistence,
     Phase,
     Preflight,
     Promote,
@@ -49,6 +51,7 @@ clients = checked(_core.clients)
 config = checked(_core.config)
 wait_quiescent = checked(_core.wait_quiescent)
 promote = checked(_core.promote)
+persistence = checked(_core.persistence)
 retire = checked(_core.retire)
 rollback = checked(_core.rollback)
 status = checked(_core.status)
@@ -71,6 +74,7 @@ __all__ = [
     "Finding",
     "InvalidInput",
     "Launch",
+    "Persistence",
     "Phase",
     "Preflight",
     "Promote",
@@ -92,6 +96,7 @@ __all__ = [
     "config",
     "errors",
     "launch",
+    "persistence",
     "preflight",
     "promote",
     "replicate",

@@ -8,6 +8,8 @@ _Event: TypeAlias = dict[str, Any]
 _OnEvent: TypeAlias = Callable[[_Event], object]
 _Value: TypeAlias = str | int | float  # bool is an int
 _Redirect: TypeAlias = Literal["takeover", "none"]
+_Mode: TypeAlias = Literal["rdb", "aof", "both", "none"]
+_Fsync: TypeAlias = Literal["always", "everysec", "no"]
 _Step: TypeAlias = Literal[
     "preflight", "replicate", "wait_synced", "verify", "switchover", "wait_quiescent", "retire"
 ]
@@ -24,6 +26,7 @@ __all__ = [
     "Estimates",
     "Finding",
     "Launch",
+    "Persistence",
     "Phase",
     "Preflight",
     "Promote",
@@ -42,6 +45,7 @@ __all__ = [
     "clients",
     "config",
     "launch",
+    "persistence",
     "preflight",
     "promote",
     "replicate",
@@ -414,6 +418,60 @@ class Verify:
     @property
     def after(self) -> dict[str, Any]:
         """Both servers after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The commands sent that change a server, in order, secrets masked."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Persistence:
+    """What `persistence` returns."""
+
+    @property
+    def mode(self) -> str:
+        """What the server writes, `rdb`, `aof`, `both` or `none`; in a dry run, what it would."""
+    @property
+    def previous_mode(self) -> str:
+        """What it wrote before."""
+    @property
+    def save(self) -> str:
+        """Its save points, such as `3600 1 300 100`; empty without."""
+    @property
+    def appendfsync(self) -> str:
+        """When its AOF is told to be on disk: `always`, `everysec` or `no`."""
+    @property
+    def rewritten(self) -> bool:
+        """Whether the configuration file was rewritten, so that a restart keeps it."""
+    @property
+    def files_seen(self) -> bool:
+        """Whether the files themselves were looked at: the server runs on this host.
+
+        Otherwise there is only what the server says of them.
+        """
+    @property
+    def aof_bytes(self) -> int | None:
+        """Bytes of the AOF; None without."""
+    @property
+    def unsaved_changes(self) -> int:
+        """Changes since the last RDB save: what a crash loses where there is no AOF."""
+    @property
+    def changed(self) -> bool:
+        """Whether a command that changes a server was sent; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """The server before the step: what it writes, and which it is."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """The same after it; in a dry run, as it would be."""
     @property
     def actions(self) -> list[str]:
         """The commands sent that change a server, in order, secrets masked."""
@@ -969,7 +1027,7 @@ def launch(
     target: Endpoint | str,
     directory: str | PathLike[str],
     program: str | PathLike[str] | None = None,
-    parameters: dict[str, _Value | list[_Value]] | None = None,
+    parameters: Mapping[str, _Value | Sequence[_Value]] | None = None,
     unit: str | None = None,
     user: str | None = None,
     wait_timeout: float = 30.0,
@@ -1357,6 +1415,45 @@ def wait_ready(
         BatonError: what was in the way when the time was up: ConnectionFailed (`unreachable`,
             `no_answer`, `loading`), TimedOut (`not_restarted`). What no wait helps against at
             once, such as `auth_failed`. Always unchanged.
+    """
+
+def persistence(
+    *,
+    server: Endpoint | str,
+    mode: _Mode,
+    save: str | None = None,
+    appendfsync: _Fsync | None = None,
+    rewrite: bool = True,
+    wait_timeout: float = 3600.0,
+    break_lock: bool = False,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Persistence:
+    """Switch what a server writes to its disk, while it runs.
+
+    What it wrote before stays on until the new files are complete and were checked, and the
+    configuration file never names one that is not.
+
+    Args:
+        server: an Endpoint or a URL.
+        mode: `rdb` (save points), `aof`, `both`, or `none`, which warns.
+        save: save points, such as `3600 1 300 100`, with `rdb` and `both`; None for those there
+            are, or else the version's own.
+        appendfsync: when the AOF is told to be on disk, with `aof` and `both`; None leaves it.
+        rewrite: save that to the server's configuration file, so that a restart keeps it.
+        wait_timeout: seconds that writing the files may take.
+        break_lock: cut off another controller that is at work on this server.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where the journal is kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`no_config_file`), state `unchanged`. Failed (`not_saved`), state
+            `unchanged`, `undone` or `interrupted`; (`save_failed`), state `undone`: all is as
+            before. TimedOut (`save_timed_out`), state `interrupted`: it goes on, run again.
     """
 
 def promote(

@@ -7,6 +7,7 @@ pub mod findings;
 pub mod handover;
 pub mod moment;
 pub mod parameters;
+pub mod persistence;
 pub mod room;
 pub mod stage;
 pub mod warmth;

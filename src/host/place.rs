@@ -103,9 +103,10 @@ impl Place {
             .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
             .filter(|name| !NOTHING.contains(&name.as_str()))
             .collect();
-        if let Some(pid) = at_work_in(&self.directory, &self.pid()) {
+        if let Some(pid) = at_work_in(&self.directory, &self.pid(), &self.config()) {
             let found = format!("process {pid} is at work in {}", self.directory.display());
-            return Err(Error::new(Code::DirectoryInUse, found).remedy("end it first, or give another directory"));
+            return Err(Error::new(Code::DirectoryInUse, found)
+                .remedy("wait until it answers, end it, or give another directory"));
         }
         match names.first() {
             None => Ok(Found::Empty),

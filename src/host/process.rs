@@ -172,12 +172,23 @@ fn said(line: &str) -> &str {
     if head { rest().unwrap_or(line) } else { line }
 }
 
-/// The server that works in a directory, as its file `pid` there says, if it lives.
-pub fn at_work_in(directory: &Path, pid_file: &Path) -> Option<u32> {
-    let pid: u32 = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+/// The server that works in a directory, if one does: by its pid file; or, where it has just been started and has not come so
+/// far, by the configuration that it was told to read.
+pub fn at_work_in(directory: &Path, pid_file: &Path, config: &Path) -> Option<u32> {
+    let directory = fs::canonicalize(directory).ok()?;
+    let works_there = |pid: u32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == directory);
+    let noted = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok());
     // Another process may have the number by now.
-    let works_in = fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
-    (works_in == fs::canonicalize(directory).ok()?).then_some(pid)
+    if let Some(pid) = noted.filter(|pid| works_there(*pid)) {
+        return Some(pid);
+    }
+    let reads_it = |pid: u32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).any(|word| word == config.as_os_str().as_encoded_bytes())
+    };
+    let processes = fs::read_dir("/proc").ok()?;
+    let mut numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    numbers.find(|pid| works_there(*pid) && reads_it(*pid))
 }
 
 #[cfg(test)]

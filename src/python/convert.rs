@@ -103,6 +103,7 @@ result_methods!(
     crate::step::config::Config,
     crate::step::config::RestartRequired,
     crate::step::launch::Launch,
+    crate::step::persistence::Persistence,
     crate::step::preflight::Estimates,
     crate::step::preflight::Preflight,
     crate::step::promote::Promote,

@@ -18,8 +18,8 @@ mod _core {
     use super::guard::stand_guard;
     #[pymodule_export]
     use super::steps::{
-        clients, config, launch, preflight, promote, replicate, retire, rollback, status, switchover, upgrade, verify,
-        wait_quiescent, wait_ready, wait_synced,
+        clients, config, launch, persistence, preflight, promote, replicate, retire, rollback, status, switchover,
+        upgrade, verify, wait_quiescent, wait_ready, wait_synced,
     };
     #[pymodule_export]
     use crate::{
@@ -29,6 +29,7 @@ mod _core {
             clients::{ClientGroup, Clients},
             config::{Config, RestartRequired},
             launch::Launch,
+            persistence::Persistence,
             preflight::{Estimates, Preflight},
             promote::Promote,
             replicate::Replicate,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::{
     prelude::*,
-    types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple},
+    types::{PyBool, PyInt, PyList, PyMapping, PyString, PyTuple},
 };
 
 use crate::{
@@ -37,33 +37,6 @@ pub fn checks(redirect: &str, aside_port: Option<i64>, force: bool) -> Result<st
     })
 }
 
-/// Reads parameters of a server: a value, or a list of them for a directive that may come several times.
-pub fn wishes(given: Option<&Bound<'_, PyAny>>) -> Result<Wishes> {
-    let Some(given) = given else { return Ok(Wishes::new()) };
-    let wrong = |what: &str| Error::input("parameters", what);
-    let dict = given.cast::<PyDict>().map_err(|_| wrong("is no dict"))?;
-    let mut wishes = Wishes::new();
-    for (name, value) in dict {
-        let name: String = name.extract().map_err(|_| wrong("the name of a parameter is no text"))?;
-        let values = match value.cast::<PyList>() {
-            Ok(list) => list.iter().map(|one| written(&one)).collect(),
-            Err(_) => written(&value).map(|one| vec![one]),
-        };
-        let values = values.ok_or_else(|| wrong(&format!("{name}: is no text, number, bool, or list of them")))?;
-        wishes.insert(name.to_lowercase(), values);
-    }
-    Ok(wishes)
-}
-
-fn written(value: &Bound<'_, PyAny>) -> Option<String> {
-    if let Ok(flag) = value.cast::<PyBool>() {
-        return Some(if flag.is_true() { "yes" } else { "no" }.into());
-    }
-    let plain =
-        [value.is_instance_of::<PyString>(), value.is_instance_of::<PyInt>(), value.is_instance_of::<PyFloat>()];
-    plain.contains(&true).then(|| value.str().ok()?.extract().ok()).flatten()
-}
-
 pub fn at_least(field: &str, value: i64, least: u32) -> Result<u64> {
     u64::try_from(value)
         .ok()
@@ -80,6 +53,17 @@ pub fn within(field: &str, value: i64, least: u32, most: u32) -> Result<u32> {
 
 /// A mapping of parameters to values, as text: a list is one text, since a parameter has as many words as it needs.
 pub fn parameters(given: &Bound<'_, PyAny>) -> Result<Vec<(String, String)>> {
+    Ok(named_values(given)?.into_iter().map(|(name, values)| (name, values.join(" "))).collect())
+}
+
+/// The same for a configuration file, where a list is a line for each of its values.
+pub fn wishes(given: Option<&Bound<'_, PyAny>>) -> Result<Wishes> {
+    let given = given.map_or_else(|| Ok(Vec::new()), named_values)?;
+    Ok(given.into_iter().map(|(name, values)| (name.to_lowercase(), values)).collect())
+}
+
+/// A mapping of names to a value, or a list of values, each as text.
+fn named_values(given: &Bound<'_, PyAny>) -> Result<Vec<(String, Vec<String>)>> {
     let wrong = |problem: &str| Error::input("parameters", problem);
     let mapping = given.cast::<PyMapping>().map_err(|_| wrong("is not a mapping of names to values"))?;
     let items = mapping.items().map_err(|_| wrong("can't be read"))?;
@@ -90,11 +74,12 @@ pub fn parameters(given: &Bound<'_, PyAny>) -> Result<Vec<(String, String)>> {
                 item.extract().map_err(|_| wrong("can't be read"))?;
             let name: String = name.extract().map_err(|_| wrong("a name is not a string"))?;
             if !value.is_instance_of::<PyList>() && !value.is_instance_of::<PyTuple>() {
-                return Ok((name.clone(), text(&name, &value)?));
+                let text = text(&name, &value)?;
+                return Ok((name, vec![text]));
             }
-            let lines: Vec<Bound<'_, PyAny>> = value.extract().map_err(|_| wrong("can't be read"))?;
-            let lines: Vec<_> = lines.iter().map(|line| text(&name, line)).collect::<Result<_>>()?;
-            Ok((name, lines.join(" ")))
+            let values: Vec<Bound<'_, PyAny>> = value.extract().map_err(|_| wrong("can't be read"))?;
+            let values = values.iter().map(|value| text(&name, value)).collect::<Result<_>>()?;
+            Ok((name, values))
         })
         .collect()
 }

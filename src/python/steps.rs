@@ -13,10 +13,11 @@ use super::{
     },
 };
 use crate::{
+    decide::persistence::Wanted,
     step::{
-        self, clients::Clients, config::Config, launch::Launch, preflight::Preflight, promote::Promote,
-        replicate::Replicate, retire::Retire, seconds, status::Status, switchover::Switchover, verify::Verify,
-        wait_quiescent::WaitQuiescent, wait_ready::WaitReady, wait_synced::WaitSynced,
+        self, clients::Clients, config::Config, launch::Launch, persistence::Persistence, preflight::Preflight,
+        promote::Promote, replicate::Replicate, retire::Retire, seconds, status::Status, switchover::Switchover,
+        verify::Verify, wait_quiescent::WaitQuiescent, wait_ready::WaitReady, wait_synced::WaitSynced,
     },
     upgrade::{self as procedure, Step, Upgrade},
 };
@@ -337,6 +338,34 @@ pub fn retire(
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
         let options = step::retire::Options { wait_timeout: seconds("wait_timeout", wait_timeout)?, rewrite };
         Ok(async move { step::retire::retire(&call, &options).await })
+    })
+}
+
+/// Switch what a server writes to its disk, while it runs.
+#[pyfunction]
+#[pyo3(signature = (*, server, mode, save=None, appendfsync=None, rewrite=true, wait_timeout=3600.0, break_lock=false,
+    dry_run=false, journal_dir=None, on_event=None))]
+pub fn persistence(
+    py: Python<'_>,
+    server: &Bound<'_, PyAny>,
+    mode: &str,
+    save: Option<&str>,
+    appendfsync: Option<&str>,
+    rewrite: bool,
+    wait_timeout: f64,
+    break_lock: bool,
+    dry_run: bool,
+    journal_dir: Option<PathBuf>,
+    on_event: Option<Py<PyAny>>,
+) -> PyResult<Persistence> {
+    Alone { server, dry_run, break_lock, on_event }.run(py, |call| {
+        let options = step::persistence::Options {
+            wanted: Wanted::parse(mode, save, appendfsync)?,
+            rewrite,
+            wait_timeout: seconds("wait_timeout", wait_timeout)?,
+            journal_dir,
+        };
+        Ok(async move { step::persistence::persistence(&call, &options).await })
     })
 }
 

@@ -79,7 +79,14 @@ impl Server {
     /// Puts back what [`Server::raise`] has raised on this server, in this call or an earlier one: all of it, or
     /// the parameters named. What can't be put back is a warning.
     pub async fn restore(&self, journal: &Journal, only: Option<&[&str]>) -> Result<()> {
+        self.set_back(journal, only).await?.iter().try_for_each(|record| journal.append(record))
+    }
+
+    /// The same where the configuration file has what was raised: only when that is saved too does it count as restored,
+    /// or a server that dies in between comes back with it. Returns the records to append then.
+    pub async fn set_back(&self, journal: &Journal, only: Option<&[&str]>) -> Result<Vec<Record>> {
         let _shield = self.run.shield();
+        let mut restored = Vec::new();
         for (run_id, parameter, original) in self.raised(journal)? {
             if only.is_some_and(|only| !only.contains(&parameter.as_str())) {
                 continue;
@@ -100,11 +107,9 @@ impl Server {
                     .await
                     .map_err(|e| e.state(State::Interrupted))?;
             }
-            if !self.run.dry {
-                journal.append(&Record::Restored { run_id, parameter })?;
-            }
+            restored.push(Record::Restored { run_id, parameter });
         }
-        Ok(())
+        Ok(if self.run.dry { Vec::new() } else { restored })
     }
 
     /// What is raised on this server, by the run id it had then, with the value it had first.

@@ -8,6 +8,7 @@ pub mod client_list;
 pub mod command;
 pub mod config;
 pub mod config_file;
+pub mod files;
 pub mod info;
 mod lock;
 mod wire;
@@ -218,9 +219,7 @@ impl Server {
     /// Sends one command: its reply, or what the server said against it.
     pub async fn ask(&self, command: &Command) -> Result<Result<Value, Said>> {
         let mut replies = self.pipeline(std::slice::from_ref(command)).await?;
-        replies
-            .pop()
-            .ok_or_else(|| Error::new(Code::ConnectionLost, "sent no reply").at(self).state(State::Interrupted))
+        replies.pop().ok_or_else(|| Error::new(Code::ConnectionLost, "sent no reply").at(self))
     }
 
     /// Sends one command that changes nothing; what the server says against it is an error.
@@ -237,7 +236,7 @@ impl Server {
     pub async fn change_all(&self, commands: &[Command]) -> Result<()> {
         let replies = match self.run.dry {
             true => vec![Ok(Value::Okay); commands.len()],
-            false => self.pipeline(commands).await?,
+            false => self.pipeline_of_changes(commands).await?,
         };
         for (command, reply) in commands.iter().zip(replies) {
             reply.map_err(|said| self.refused(command, &said))?;
@@ -251,7 +250,7 @@ impl Server {
         let mut all = vec![Command::new(["MULTI"])];
         all.extend_from_slice(commands);
         all.push(Command::new(["EXEC"]));
-        let replies = if self.run.dry { Vec::new() } else { self.pipeline(&all).await? };
+        let replies = if self.run.dry { Vec::new() } else { self.pipeline_of_changes(&all).await? };
         let mut executed = Vec::new();
         for (command, reply) in all.iter().zip(replies) {
             executed = elements(reply.map_err(|said| self.refused(command, &said))?);
@@ -262,6 +261,11 @@ impl Server {
             said(reply).map_err(|said| self.refused(command, &said).state(State::Interrupted))?;
         }
         Ok(())
+    }
+
+    /// Without an answer nobody knows whether they were carried out.
+    async fn pipeline_of_changes(&self, commands: &[Command]) -> Result<Vec<Result<Value, Said>>> {
+        self.pipeline(commands).await.map_err(|lost| lost.state(State::Interrupted))
     }
 
     /// `INFO` with every section that the server gives by default, or one of them.
@@ -317,7 +321,7 @@ impl Server {
                     .remedy("give client_cert_file and client_key_file")
             }
             _ if self.identity.run_id.is_empty() && error.is_connection_dropped() => tls_mismatch(&self.endpoint),
-            _ => Error::new(Code::ConnectionLost, found).state(State::Interrupted),
+            _ => Error::new(Code::ConnectionLost, found),
         };
         error.at(self)
     }

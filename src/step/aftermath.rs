@@ -31,12 +31,12 @@ pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], 
     // Before the old one links: what it passes on then would put them past the point where the histories part.
     bring_along(pair, others, cut.promoted, cut.handover.public).await?;
     let kept = match cut.handover.fenced {
-        true => Ok((false, None)),
-        false => keep(pair, cut, options).await.map(|(warm, demoted)| (warm, Some(demoted))),
+        true => Ok(false),
+        false => keep(pair, cut, options).await,
     };
     match kept {
-        Ok((warm, demoted)) => {
-            restore(pair, cut.promoted, demoted.as_ref(), cut.handover, options).await?;
+        Ok(warm) => {
+            restore(pair, cut.promoted, cut.handover, options).await?;
             pair.journal.append(&Record::Settled)?;
             Ok(warm)
         }
@@ -51,44 +51,58 @@ pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], 
 /// First of all: from now on it holds what nobody else has, and is to come back as a master at the public port.
 async fn save_promoted(pair: &Pair, promoted: &Server, handover: &Handover, options: &Options) -> Result<()> {
     pair.journal.append(&Record::Promoted)?;
-    if handover.back {
-        promoted.restore(&pair.journal, None).await?;
+    let restored = match handover.back {
+        true => promoted.set_back(&pair.journal, None).await?,
+        false => Vec::new(),
+    };
+    if options.rewrite {
+        rewrite(promoted).await?;
     }
-    if options.rewrite { rewrite(promoted).await } else { Ok(()) }
+    note_all(pair, &restored)
 }
 
-/// The old one follows, and is saved as a replica: restarted from its old file it would be a master, at the public port.
-async fn keep(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<(bool, Server)> {
+/// Notes what was put back, once it is saved.
+fn note_all(pair: &Pair, restored: &[Record]) -> Result<()> {
+    restored.iter().try_for_each(|record| pair.journal.append(record))
+}
+
+/// Puts back what was raised on a server, and saves that if there was anything.
+pub(super) async fn restore_and_save(pair: &Pair, server: &Server, only: Option<&[&str]>, save: bool) -> Result<()> {
+    let restored = server.set_back(&pair.journal, only).await?;
+    if save && !restored.is_empty() {
+        rewrite(server).await?;
+    }
+    note_all(pair, &restored)
+}
+
+/// The old one follows, and is saved as a replica.
+async fn keep(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<bool> {
     // The connection may have been lost in the cut.
     let aside = Server::connect(&pair.run, cut.demoted.side, &at(cut.demoted, cut.handover.aside)).await;
     let demoted = aside.unwrap_or_else(|_| cut.demoted.clone());
     demoted.restore(&pair.journal, Some(&["repl-ping-replica-period"])).await?;
     let warm = link(pair, &demoted, cut.promoted, options.login.as_ref()).await?;
+    save_demoted(pair, &demoted, cut.handover, options).await?;
+    Ok(warm)
+}
+
+/// Restarted from its old file it would be a master, at the public port. In a rollback nothing that was raised is to be in it.
+async fn save_demoted(pair: &Pair, demoted: &Server, handover: &Handover, options: &Options) -> Result<()> {
+    let restored = match handover.back {
+        true => demoted.set_back(&pair.journal, Some(&PROMOTED_SETTINGS)).await?,
+        false => Vec::new(),
+    };
     if options.rewrite && !demoted.identity.config_file.is_empty() {
-        rewrite(&demoted).await?;
+        rewrite(demoted).await?;
     }
-    Ok((warm, demoted))
+    note_all(pair, &restored)
 }
 
 /// Restores what is no longer needed. What is left is restored by `retire`, or by the rollback.
-async fn restore(
-    pair: &Pair,
-    promoted: &Server,
-    demoted: Option<&Server>,
-    handover: &Handover,
-    options: &Options,
-) -> Result<()> {
-    // In a rollback the upgrade is undone: nothing of it is to stay on either.
+async fn restore(pair: &Pair, promoted: &Server, handover: &Handover, options: &Options) -> Result<()> {
+    // In a rollback the upgrade is undone: nothing of it is to stay.
     let over: Option<&[&str]> = if handover.back { None } else { Some(&[MIN_REPLICAS]) };
-    let sent = pair.run.actions().len();
-    promoted.restore(&pair.journal, over).await?;
-    if options.rewrite && pair.run.actions().len() > sent {
-        rewrite(promoted).await?;
-    }
-    match demoted {
-        Some(demoted) if handover.back => demoted.restore(&pair.journal, Some(&PROMOTED_SETTINGS)).await,
-        _ => Ok(()),
-    }
+    restore_and_save(pair, promoted, over, options.rewrite).await
 }
 
 /// Saves the configuration, so that a restart comes back as what the server is now.
@@ -132,11 +146,9 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
         let others = others(pair, demoted, promoted).await?;
         bring_along(pair, &others, promoted, record.public).await?;
         warm = keep_warm(pair, demoted, promoted, options.login.as_ref()).await?;
-        if options.rewrite && !demoted.identity.config_file.is_empty() {
-            rewrite(demoted).await?;
-        }
+        save_demoted(pair, demoted, record, options).await?;
     }
-    restore(pair, promoted, demoted, record, options).await?;
+    restore(pair, promoted, record, options).await?;
     pair.journal.append(&Record::Settled)?;
     Ok(warm)
 }

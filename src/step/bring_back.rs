@@ -10,6 +10,10 @@ use crate::{
     server::{Command, Server, Side, info::Role},
 };
 
+/// Said where nothing here tells whether the one to be promoted was.
+pub(super) const WHAT_IT_TOOK: &str =
+    "if the other one was promoted and served before it died, what it took then is not in this one";
+
 /// Makes a demoted server the master again whose successor is gone or lacks its data. `found` is what is wrong; it is
 /// returned where it is something else, or the demoted one is not on side `to`.
 pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error) -> Result<Switchover> {
@@ -43,7 +47,7 @@ pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error)
     // In one: at the public port it is to be seen as a master only.
     let together = [vec![Command::replicaof_no_one()], moves].concat();
     demoted.change_together(&together).await.map_err(|error| error.state(State::Interrupted))?;
-    call.run.warn("if the other one was promoted and served before it died, what it took then is not in this one");
+    call.run.warn(WHAT_IT_TOOK);
     if !call.run.dry {
         confirm_role(demoted, Role::Master).await?;
         Server::connect(&call.run, to, &serving).await?;
@@ -80,9 +84,10 @@ async fn serves_unsettled(pair: &Pair) -> Result<bool> {
 /// after a restart too.
 async fn settle_without_target(call: &Call, pair: &Pair) -> Result<Switchover> {
     let (before, source) = (pair.facts().await, pair.source()?);
-    source.restore(&pair.journal, None).await?;
+    let restored = source.set_back(&pair.journal, None).await?;
     if !call.run.dry {
         rewrite(source).await?;
+        restored.iter().try_for_each(|record| pair.journal.append(record))?;
         let back = pair.handover.as_ref().is_some_and(|record| record.back);
         pair.journal.append(if back { &Record::Settled } else { &Record::Undone })?;
     }

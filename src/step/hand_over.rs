@@ -7,6 +7,7 @@ use super::{
     Call,
     aftermath::{complete, put_back, settle},
     at,
+    bring_back::WHAT_IT_TOOK,
     guard::{Guard, Job},
     login::{Login, find_login, fuse},
     moment::good_moment,
@@ -193,7 +194,7 @@ fn refused(pair: &Pair, to: Side, refusal: Refusal) -> Result<Error> {
             let back = if to == Side::Source { "switchover" } else { "rollback" };
             let remedy = match pair.journal.is_promoted()? {
                 true => "it has served: if it has its data, send it REPLICAOF NO ONE and run this again".to_owned(),
-                false => format!("make {other} serve again: run {back}"),
+                false => format!("if its log does not say that it was promoted, make {other} serve again: run {back}"),
             };
             Error::new(Code::HistoryLost, "was restarted in the middle of the handover and may lack the data")
                 .at(pair.side(to)?)
@@ -326,6 +327,9 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
             .at(&promoted)
             .remedy("if it has its data, send it REPLICAOF NO ONE and run the step that hands over to it; if not, send REPLICAOF NO ONE to the other one")
             .state(State::Interrupted));
+    }
+    if !forward && promoted.former_run_id.is_some() {
+        pair.run.warn(WHAT_IT_TOOK);
     }
     // Its port was taken when it was demoted: it is still in the way.
     if forward && handover.is_takeover() && see(&demoted).await?.ports == handover.public_of_demoted() {

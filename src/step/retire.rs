@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Call, wait_quiescent};
+use super::{Call, aftermath::restore_and_save, wait_quiescent};
 use crate::{
     decide::stage::Stage,
     error::{Code, Error, Result, State},
@@ -75,10 +75,8 @@ pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
 /// Restores what the upgrade has raised on the target, and saves that. Returns whether there was anything.
 async fn restore(pair: &Pair, target: &Server, options: &Options) -> Result<bool> {
     let raised = !target.raised(&pair.journal)?.is_empty();
-    target.restore(&pair.journal, None).await?;
-    if raised && options.rewrite && !target.identity.config_file.is_empty() {
-        super::aftermath::rewrite(target).await?;
-    }
+    let save = options.rewrite && !target.identity.config_file.is_empty();
+    restore_and_save(pair, target, None, save).await?;
     Ok(raised)
 }
 

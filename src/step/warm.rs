@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     decide::warmth::{Warmth, stream_errors, warmth},
-    error::Result,
+    error::{Code, Result},
     handover::unpause,
     journal::{Record, unix_time},
     pair::{Pair, see},
@@ -28,8 +28,6 @@ pub(super) struct Watched {
 
 /// Lets `follower` link to `master`, and returns whether it did so by a partial resync.
 pub(super) async fn link(pair: &Pair, follower: &Server, master: &Server, given: Option<&Login>) -> Result<bool> {
-    // Stopped between the login and the fuse it would be left without one.
-    let _shield = pair.run.shield();
     // A controller that was killed has left its pause, which outlives the change of roles: writes would wait for the rest
     // of it if this one were promoted again.
     let _ = follower.ask(&unpause()).await?;
@@ -37,11 +35,16 @@ pub(super) async fn link(pair: &Pair, follower: &Server, master: &Server, given:
     let ports = see(master).await?.ports;
     let login = find_login(pair, follower, master, ports, given).await?;
     let tls = route(master, ports)?.tls;
+    // Stopped or failed between the login and the fuse it would be left without one.
+    let shield = pair.run.shield();
     set_login(pair, follower, login.as_ref(), tls).await?;
-    let linked = wait_linked(pair, follower, master, full_syncs).await?;
+    drop(shield);
+    let linked = wait_linked(pair, follower, master, full_syncs).await;
+    let _shield = pair.run.shield();
     if follower.side == Side::Source {
         fuse(pair, follower).await?;
     }
+    let linked = linked?;
     note(pair, follower, linked).await?;
     Ok(linked)
 }
@@ -63,6 +66,7 @@ async fn wait_linked(pair: &Pair, follower: &Server, master: &Server, full_syncs
                 continue;
             }
             Ok(_) => "its link is down".to_owned(),
+            Err(error) if error.code == Code::Cancelled => return Err(error),
             Err(error) => error.to_string(),
         };
         pair.run.warn(format!("the old one ({follower}) does not follow, so there is no way back: {why}"));

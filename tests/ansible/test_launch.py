@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tests.ansible.runner import connection
-from tests.ansible.test_modules import assert_documented, once, statuses, thrice
+from tests.ansible.test_modules import Task, assert_documented, once, statuses, thrice
 from tests.support.ports import release_block, reserve_block
 from tests.support.servers import eventually, find
 
@@ -91,7 +91,7 @@ def test_failures_are_one_sentence_and_leave_nothing(
     source = server("redis-7.0")
     names = connection(source, source, journal_dir) | {"login_port": port}
     options = {"directory": str(directory), "program": str(source.binary.server)}
-    cases = [
+    cases: list[tuple[Task, str | None, str | None]] = [
         (options | {"program": "/bin/true"}, "program_unusable", "unchanged"),
         (options | {"directory": str(source.folder)}, "directory_in_use", "unchanged"),
         (options | {"login_port": source.port}, "same_server", "unchanged"),

@@ -214,6 +214,38 @@ def test_config(ansible: Ansible, server: ServerFactory) -> None:
     assert "-secret" not in outcome.output + "".join(str(task.result) for task in outcome)
 
 
+def test_persistence(ansible: Ansible, server: ServerFactory) -> None:
+    one = server("redis-8.0", save="3600 1")
+    fill(one)
+    outcome = ansible.tasks(
+        [
+            *thrice("persistence", mode="both", appendfsync="always"),
+            *thrice("persistence", mode="aof"),
+            *thrice("persistence", mode="rdb", save="60 1"),
+            once("persistence", mode="aof", save="60 1") | {"ignore_errors": True},
+            once("persistence", mode="none"),
+        ],
+        "--diff",
+        defaults={"login_port": one.port},
+    )
+    assert outcome.status == 0, outcome.output
+    tasks = outcome.of("persistence")
+    assert [task.status for task in tasks[:9]] == ["changed", "changed", "ok"] * 3
+    assert_documented(outcome)
+    checked, done, again = (task.result for task in tasks[:3])
+    assert checked["diff"] == done["diff"]
+    assert (done["before"]["mode"], done["after"]["mode"]) == ("rdb", "both")
+    assert (again["previous_mode"], again["appendfsync"], again["actions"]) == (
+        "both",
+        "always",
+        [],
+    )
+    assert (tasks[7].result["save"], tasks[8].result["msg"][:13]) == ("60 1", "Nothing to do")
+    assert (tasks[9].status, tasks[9].result["reason"]) == ("failed", "invalid_input")
+    assert "comes back empty" in tasks[10].result["warnings"][0]
+    assert one.call("CONFIG", "GET", "save", "appendonly") == {"save": "", "appendonly": "no"}
+
+
 def test_upgrade_in_one_task(
     ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path
 ) -> None:

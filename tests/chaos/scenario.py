@@ -36,6 +36,8 @@ PASSWORD = "chaos"
 CALL_TIME = 60.0
 # How long both are left alone after a fault, for the guard to finish or take back the cut.
 ALONE_TIME = 5.0
+# How long a guard goes on trying at most, such as where a server stays dead.
+GUARD_TIME = 45.0
 MOST_STEPS = 8
 # Reasons after which the same call may well succeed.
 AGAIN = {"lag_too_high", "no_answer", "sync_loops", "connection_lost", "aside_port_taken"}
@@ -446,12 +448,13 @@ class Scenario:
                     return side
         return "nobody"
 
-    def _wait_for_helpers(self) -> None:
+    def _wait_for_helpers(self, within: float = ALONE_TIME) -> None:
         """Wait until a guard has ended."""
         with contextlib.suppress(TimeoutError):
-            eventually(lambda: not any(self._helpers()), "the guard ends", within=ALONE_TIME)
+            eventually(lambda: not any(self._helpers()), "the guard ends", within=within)
 
     def _no_helpers_left(self) -> None:
+        self._wait_for_helpers(GUARD_TIME)
         for pid in self._helpers():
             self.result.problems.append("a process of the controller's was left behind")
             with contextlib.suppress(ProcessLookupError):

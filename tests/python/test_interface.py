@@ -16,6 +16,8 @@ import pytest
 import redis_baton as rb
 from redis_baton import errors
 
+from tests.python.common import fails
+from tests.support.gate import PROMOTION, Gate
 from tests.support.servers import eventually
 
 if TYPE_CHECKING:
@@ -178,6 +180,26 @@ def test_exceptions_pickle(kind: type[rb.BatonError]) -> None:
     assert (str(again), vars(again)) == ("what (undone)", vars(error))
     assert isinstance(again, rb.BatonError)
     assert getattr(errors, kind.__name__) is kind
+
+
+def cut_off() -> None:
+    raise ConnectionResetError
+
+
+def test_a_line_that_breaks_while_it_is_only_read_over_has_changed_nothing(pair: Pair) -> None:
+    with Gate(pair.target.port, b"$4\r\nLIST", cut_off) as gate:
+        given = {**pair.given, "target": f"redis://127.0.0.1:{gate.port}"}
+        with fails(rb.Failed, "connection_lost", pair.source, pair.target):
+            rb.clients(**given)
+
+
+def test_a_line_that_breaks_with_a_change_may_have_carried_it(pair: Pair) -> None:
+    pair.follow()
+    with Gate(pair.target.port, PROMOTION, cut_off) as gate:
+        given = {**pair.given, "target": f"redis://127.0.0.1:{gate.port}"}
+        with pytest.raises(rb.Failed) as raised:
+            rb.promote(**given, force=True)
+    assert (raised.value.reason, raised.value.state) == ("connection_lost", "interrupted")
 
 
 def test_every_reason_is_explained() -> None:

@@ -80,6 +80,32 @@ def test_a_rollback_that_died_after_its_command_is_finished_without_the_target(p
     assert (pair.source.role, ping_period(pair)) == ("master", "10")
 
 
+def test_who_was_restarted_and_may_have_served_is_not_gone_back_from_silently(
+    server: ServerFactory, journal_dir: Path
+) -> None:
+    """In a rollback: nothing here tells whether the source was promoted before it died."""
+    old, new = server("redis-7.0", appendonly=True), server("redis-8.0", appendonly=True)
+    pair = Pair(old, new, journal_dir)
+    pair.switch(100)
+    source, target = pair.source, pair.target
+    put(target, 50)
+    public, aside = target.current_port, source.current_port
+    note_handover(pair, back=True, public=public, aside=aside + 1, before=aside)
+    with target.client() as client, client.pipeline(transaction=True) as transaction:
+        transaction.execute_command("CONFIG", "SET", "port", aside + 1)
+        transaction.execute_command("REPLICAOF", "127.0.0.1", public)
+        transaction.execute()
+    source.kill()
+    source.start()
+    with pytest.raises(rb.Refused) as refused:
+        rb.rollback(**pair.given)
+    assert refused.value.reason == "history_lost"
+    assert "log" in refused.value.remedy
+    done = rb.switchover(**pair.given)
+    assert "what it took then is not in this one" in " ".join(done.warnings)
+    assert pair.target.role == "master"
+
+
 def ping_period(pair: Pair) -> str:
     period: str = pair.source.call("CONFIG", "GET", "repl-ping-replica-period")[
         "repl-ping-replica-period"

@@ -76,8 +76,8 @@ def test_users_in_files_on_either_side(
     files = [tmp_path / "source.acl", tmp_path / "target.acl"]
     for file in files:
         file.write_text("user default on nopass ~* &* +@all\n")
-    source = server("redis-7.0", **({"aclfile": str(files[0])} if from_file else {}))
-    target = server("redis-8.0", **({"aclfile": str(files[1])} if to_file else {}))
+    source = server("redis-7.0", aclfile=str(files[0]) if from_file else "")
+    target = server("redis-8.0", aclfile=str(files[1]) if to_file else "")
     # Live, and in no file.
     source.call("ACL", "SETUSER", "app", "on", f">{SECRET}", "~app:*", "+get")
     pair = Pair(source, target, journal_dir)
