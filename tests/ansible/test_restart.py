@@ -207,11 +207,13 @@ def test_tasks_that_restart_nothing_are_found_out(place: Place) -> None:
 
 def test_it_is_killed_in_the_second_sync(place: Place) -> None:
     service = place.service
-    # The stand-in takes its time for each key.
+    # It comes back with nothing, so all is sent again, and each key takes its time.
+    service.call("CONFIG", "SET", "save", "")
+    service.call("CONFIG", "REWRITE")
     slow: Task = {
         "name": "Slow it down",
         "ansible.builtin.command": f"{service.binary.cli} -p {service.port} "
-        "config set rdb-key-save-delay 3000",
+        "config set rdb-key-save-delay 1500",
     }
     with Load(port=service.port, rate=2000) as load:
         running = place.begin(slow, place.service.restarts)
@@ -220,7 +222,10 @@ def test_it_is_killed_in_the_second_sync(place: Place) -> None:
         finally:
             running.kill()
         place.assert_aside()
-        done = place.restart(place.service.restarts)
+        with redis.Redis(port=service.port) as stand_in:
+            stand_in.config_set("rdb-key-save-delay", 0)
+        # A server that is sent its data slowly does not answer meanwhile.
+        done = place.restart(service.restarts, restart_load_timeout=60)
         report = load.stop(verify_port=service.port)
     assert done.status == 0, done.output
     # The tasks have had their turn.
