@@ -76,6 +76,10 @@ test-python: setup ## all on real servers but Ansible
 test-ansible: setup ## the collection on real servers
 	$(BIN)/pytest tests/ansible $(PYTEST_ARGS)
 
+.PHONY: test-long
+test-long: setup ## the tests that `make test` leaves out, since they take minutes
+	$(BIN)/pytest -m long $(PYTEST_ARGS)
+
 .PHONY: test-systemd
 test-systemd: setup ## restarts and reboots of a host with systemd, in namespaces: needs root, and Debian's systemd and dbus
 	$(BIN)/pytest tests/systemd -m "" $(PYTEST_ARGS)

@@ -36,7 +36,20 @@ ROUND: tuple[Mode, ...] = (
 SWITCHES = list(zip(ROUND, ROUND[1:]))
 KEPT: list[tuple[Mode, Mode]] = [pair for pair in SWITCHES if "none" not in pair]
 # One before the AOF had parts, and the newest of each kind.
-FEW = ("redis-6.0", "redis-8.6", "valkey-9.1")
+# The others of each kind take minutes.
+FEW = (
+    "redis-8.6",
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("redis-6.0", "valkey-9.1")),
+)
+# One of each way to lay out files, and of each project.
+ONE_OF_EACH = (
+    *("redis-6.0", "redis-7.0", "valkey-9.1"),
+    *(
+        pytest.param(name, marks=pytest.mark.long)
+        for name in NAMES
+        if name not in {"redis-6.0", "redis-7.0", "valkey-9.1"}
+    ),
+)
 KEYS = 2000
 SETTINGS = ("save", "appendonly", "appendfsync", "stop-writes-on-bgsave-error")
 
@@ -106,7 +119,7 @@ def test_each_switch_dry_then_for_real_then_again(server: ServerFactory, name: s
         assert count(one, "kept") == KEYS, case
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_a_crash_right_after_the_switch_loses_nothing_acknowledged(
     server: ServerFactory, name: str
 ) -> None:
@@ -123,7 +136,7 @@ def test_a_crash_right_after_the_switch_loses_nothing_acknowledged(
         assert (report.lost, report.wrong) == (0, 0), (before, after, report)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_a_crash_of_one_with_save_points_loses_nothing_from_before_the_save(
     server: ServerFactory, name: str
 ) -> None:
