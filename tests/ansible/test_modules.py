@@ -217,16 +217,17 @@ def test_config(ansible: Ansible, server: ServerFactory) -> None:
 def test_persistence(ansible: Ansible, server: ServerFactory) -> None:
     one = server("redis-8.0", save="3600 1")
     fill(one)
+    login = {"login_port": one.port}
     outcome = ansible.tasks(
         [
-            *thrice("persistence", mode="both", appendfsync="always"),
-            *thrice("persistence", mode="aof"),
-            *thrice("persistence", mode="rdb", save="60 1"),
-            once("persistence", mode="aof", save="60 1") | {"ignore_errors": True},
-            once("persistence", mode="none"),
+            *thrice("persistence", **login, mode="both", appendfsync="always"),
+            *thrice("persistence", **login, mode="aof"),
+            *thrice("persistence", **login, mode="rdb", save="60 1"),
+            once("persistence", **login, mode="aof", save="60 1") | {"ignore_errors": True},
+            once("persistence", **login, mode="none"),
         ],
         "--diff",
-        defaults={"login_port": one.port},
+        defaults={},
     )
     assert outcome.status == 0, outcome.output
     tasks = outcome.of("persistence")
