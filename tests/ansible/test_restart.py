@@ -205,6 +205,7 @@ def test_tasks_that_restart_nothing_are_found_out(place: Place) -> None:
     place.assert_restarted()
 
 
+@pytest.mark.long
 def test_it_is_killed_in_the_second_sync(place: Place) -> None:
     service = place.service
     # It comes back with nothing, so all is sent again, and each key takes its time.
@@ -256,6 +257,7 @@ def test_one_that_can_not_be_is_refused_and_leaves_nothing(place: Place) -> None
     assert not place.directory.exists()
 
 
+@pytest.mark.long
 def test_it_can_be_done_again_and_again(place: Place) -> None:
     service = place.service
     for databases in (32, 64):
