@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.NOTPARALLEL: # the parts measure times, and each of them is parallel in itself
+.NOTPARALLEL: # each of the parts is parallel in itself
 
 # The demo's pair, and any option for pytest and for the bench, e.g. make test-python PYTEST_ARGS='-k switchover -x'
 OLD ?= redis-7.0
@@ -11,6 +11,8 @@ NEW ?= redis-8.0
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 BENCH_ARGS ?=
+# How many tests run at once: most of them wait for servers most of the time.
+TEST_JOBS ?= 3
 # The Python for .venv; by default the newest there is. Ansible needs 3.11 or newer, all else 3.9.
 PYTHON ?=
 
@@ -58,7 +60,7 @@ chaos: setup ## every fault at every command, on real servers (hours): make chao
 
 .PHONY: test
 test: lint test-rust setup ## everything: the checks, the Rust tests, then Python and Ansible on real servers
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest --numprocesses $(TEST_JOBS) --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: test-rust
 test-rust: ## the core by itself

@@ -106,6 +106,8 @@ codes! {
     TargetWritable, "target_writable", Refused;
     /// A takeover of the port needs both servers on one host, and a port the target may bind.
     TakeoverImpossible, "takeover_impossible", Refused;
+    /// What moves the clients (a proxy, Sentinel, a relay) can't do so, or did not.
+    RedirectFailed, "redirect_failed", Refused;
     /// Something else listens on the port that the source would move to.
     AsidePortTaken, "aside_port_taken", Refused;
     /// The target can't reach the source by the address given, as far as can be seen.

@@ -10,7 +10,7 @@ use crate::{
     error::{Code, Error, Result, State},
     fence::Fence,
     journal::{Handover, Journal, Record},
-    redirect,
+    redirect::{Moving, Redirect, ports},
     run::{Event, Run},
     server::{
         Command, Said, Server, elements,
@@ -29,8 +29,8 @@ const BREATH: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "redis_baton"))]
 pub struct Phase {
-    /// `moment` (waiting for a good one), `pause`, `drain`, `demote`, `shut_down`, `promote`, `undo`, `release` or
-    /// `confirm`.
+    /// `moment` (waiting for a good one), `pause`, `drain`, `hold`, `demote`, `shut_down`, `promote`, `arrive`, `undo`,
+    /// `release` or `confirm`.
     pub name: String,
     /// How long it took.
     pub microseconds: u64,
@@ -42,6 +42,8 @@ pub struct Attempt {
     pub end: End,
     /// Its phases in order.
     pub phases: Vec<Phase>,
+    /// Whether clients were led to the one that serves: if not, it serves all the same, and a rerun leads them.
+    pub led: Result<()>,
 }
 
 /// The two servers of a handover with what is to become of them.
@@ -54,6 +56,8 @@ pub struct Cut<'a> {
     pub handover: &'a Handover,
     /// The address at which the demoted one is to follow the promoted one.
     pub followed: (&'a str, u16),
+    /// How clients are moved, with the logins that the handover's plan does not have.
+    pub redirect: &'a Redirect,
     /// Where it is noted at what offset the one has ended.
     pub journal: &'a Journal,
     /// How long things may take.
@@ -65,7 +69,8 @@ impl Cut<'_> {
     pub async fn run(&self, run: &Run, mut machine: Machine) -> Attempt {
         let _shield = run.shield();
         let mut notary = Notary { journal: self.journal, noted: false, failed: None };
-        let fence = Fence::new(self.demoted, self.handover.public_of_demoted());
+        let fence = Fence::new(self.demoted, self.handover.home);
+        let mut clients = Clients { moving: self.moving(), held: false, done: Vec::new(), led: Ok(()) };
         let start = Instant::now();
         let mut phases: Vec<Phase> = Vec::new();
         let mut phase_began = start;
@@ -78,14 +83,18 @@ impl Cut<'_> {
             let began = start.elapsed();
             let seen = match (&next, &notary.failed) {
                 (Next::ShutDown, Some(failed)) => Seen::ShutDown(Outcome::Refused(format!("to go on: {failed}"))),
-                _ => self.carry_out(&next, &fence).await,
+                _ => self.carry_out(&next, &fence, &mut clients).await,
             };
             machine.saw(seen, began, start.elapsed());
             notary.note(&machine, self.handover.fenced.then(|| fence.until()));
             if matches!(machine.next(), Next::Stop(_)) || phase_name(machine.next()) != name {
-                let microseconds = phase_began.elapsed().as_micros() as u64;
+                let microseconds = micros(phase_began);
                 phases.push(Phase { name: name.to_owned(), microseconds });
                 phase_began = Instant::now();
+                if *machine.next() == Next::Stop(End::Switched) && clients.moving.handover.plan.arrives() {
+                    clients.arrive().await;
+                    phases.push(Phase { name: "arrive".to_owned(), microseconds: micros(phase_began) });
+                }
             } else if next != Next::Poll {
                 tokio::time::sleep(BREATH).await;
             }
@@ -94,23 +103,37 @@ impl Cut<'_> {
             run.warn(format!("the journal could not be written in the handover: {failed}"));
         }
         // Told only now: listeners must not cost the clients time.
-        for command in self.commands_sent(&phases) {
-            run.action(command);
+        for action in self.commands_sent(&phases).into_iter().chain(clients.done) {
+            run.action(action);
         }
         for phase in &phases {
             run.emit(&Event::Phase { name: phase_static(&phase.name), microseconds: phase.microseconds });
         }
-        Attempt { end, phases }
+        Attempt { end, phases, led: clients.led }
     }
 
-    async fn carry_out(&self, next: &Next, fence: &Fence<'_>) -> Seen {
+    /// The clients of this handover.
+    pub fn moving(&self) -> Moving<'_> {
+        Moving {
+            handover: self.handover,
+            redirect: self.redirect,
+            demoted: Some(self.demoted),
+            promoted: Some(self.promoted),
+        }
+    }
+
+    async fn carry_out(&self, next: &Next, fence: &Fence<'_>, clients: &mut Clients<'_>) -> Seen {
         match next {
             Next::Pause if self.handover.fenced => Seen::Position(fence.pause(self.limits.pause)),
             Next::Pause => Seen::Position(position(self.demoted, &[self.pause()]).await),
             Next::Poll => Seen::Position(position(self.promoted, &[]).await),
-            // It can't be ended early before 6.2, and runs out soon.
-            Next::Release if self.handover.fenced => Seen::Released(true),
-            Next::Release => Seen::Released(self.release().await),
+            Next::Release => {
+                // It can't be ended early before 6.2, and runs out soon.
+                let answers = self.handover.fenced || self.release().await;
+                clients.come_back().await;
+                Seen::Released(answers)
+            }
+            Next::Hold => Seen::Held(clients.hold().await),
             Next::Fence => Seen::Position(fence.close()),
             Next::ShutDown => Seen::ShutDown(fence.shut_down()),
             Next::Demote => Seen::Role(transaction(self.demoted, &self.demotion()).await),
@@ -126,6 +149,9 @@ impl Cut<'_> {
                 };
                 // If it fails, the pause runs out by itself.
                 let _ = tokio::time::timeout(REPLY, self.demoted.ask(&unpause())).await;
+                if let Outcome::Done(Changed { master: true, .. }) = undone {
+                    clients.come_back().await;
+                }
                 Seen::Role(undone)
             }
             Next::AskSource => Seen::Role(self.ask(self.demoted).await),
@@ -197,7 +223,7 @@ impl Cut<'_> {
     /// refused by the system, not accepted and cut a second time.
     fn demotion(&self) -> Vec<Command> {
         let (host, port) = self.followed;
-        let mut commands = redirect::leave(self.handover);
+        let mut commands = ports::leave(self.handover);
         commands.extend([
             Command::replicaof(host, port),
             Command::new(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]),
@@ -209,14 +235,14 @@ impl Cut<'_> {
     /// The port comes first: who tries to come back waits in the listener's queue from then on, and is let in when the
     /// transaction is done, instead of being refused and trying again.
     fn promotion(&self) -> Vec<Command> {
-        let mut commands = redirect::arrive(self.handover);
+        let mut commands = ports::arrive(self.handover);
         commands.push(Command::replicaof_no_one());
         commands
     }
 
     fn undoing(&self) -> Vec<Command> {
         let mut commands = vec![Command::replicaof_no_one()];
-        commands.extend(redirect::come_back(self.handover));
+        commands.extend(ports::come_back(self.handover));
         commands
     }
 
@@ -293,6 +319,12 @@ impl Cut<'_> {
                 format!("is the master, but can't listen at the public port: {said}"),
                 "free the port and run again",
             ),
+            Why::NotHeld(said) => (
+                Code::RedirectFailed,
+                self.demoted,
+                format!("still has its clients: they could not be held: {said}"),
+                "put that right and run again",
+            ),
         };
         Error::new(code, found).at(server).remedy(remedy).state(state)
     }
@@ -305,11 +337,56 @@ impl Cut<'_> {
         };
         let phases: Vec<_> = names.iter().map(|name| Phase { name: (*name).to_owned(), microseconds: 0 }).collect();
         let mut planned = self.commands_sent(&phases);
+        planned.extend(self.moving().planned());
         if !self.handover.fenced {
             planned.push(format!("{}: {}", self.demoted, unpause()));
         }
         planned
     }
+}
+
+/// The clients of one attempt: held or not, and what was done with them.
+struct Clients<'a> {
+    moving: Moving<'a>,
+    held: bool,
+    /// What was done, as a result's `actions`.
+    done: Vec<String>,
+    /// Whether they were led to the one that serves.
+    led: Result<()>,
+}
+
+impl Clients<'_> {
+    async fn hold(&mut self) -> Outcome<()> {
+        // One that failed may have been done in part.
+        self.held = true;
+        match self.moving.hold().await {
+            Ok(done) => {
+                self.done.extend(done);
+                Outcome::Done(())
+            }
+            Err(error) => Outcome::Refused(error.to_string()),
+        }
+    }
+
+    async fn arrive(&mut self) {
+        let arrived = self.moving.arrive().await;
+        self.lead(arrived);
+    }
+
+    async fn come_back(&mut self) {
+        if std::mem::take(&mut self.held) {
+            let back = self.moving.come_back().await;
+            self.lead(back);
+        }
+    }
+
+    fn lead(&mut self, outcome: Result<Vec<String>>) {
+        self.led = outcome.map(|done| self.done.extend(done));
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
 }
 
 /// Writes down where the server has ended, where that may have to be known by a rerun: not if the other one is promoted at
@@ -355,6 +432,7 @@ fn phase_name(next: &Next) -> &'static str {
         Next::Poll => "drain",
         Next::Release => "release",
         Next::Demote | Next::AskSource => "demote",
+        Next::Hold => "hold",
         Next::Fence => "fence",
         Next::ShutDown => "shut_down",
         Next::Promote | Next::AskTarget => "promote",
@@ -364,7 +442,7 @@ fn phase_name(next: &Next) -> &'static str {
 }
 
 fn phase_static(name: &str) -> &'static str {
-    ["pause", "drain", "release", "demote", "fence", "shut_down", "promote", "undo", "confirm"]
+    ["pause", "drain", "hold", "release", "demote", "fence", "shut_down", "promote", "arrive", "undo", "confirm"]
         .into_iter()
         .find(|n| *n == name)
         .unwrap_or("stop")

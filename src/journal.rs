@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     endpoint::Endpoint,
     error::{Code, Error, Result},
+    redirect::Plan,
     side::Side,
 };
 
@@ -132,7 +133,9 @@ pub struct Handover {
     /// The replication history of the server that is demoted: the promoted one continues it.
     #[serde(default)]
     pub replid: String,
-    /// Where clients arrive: the ports that the server which is promoted has afterwards.
+    /// The ports that the demoted one has before.
+    pub home: Ports,
+    /// The ports that the server which is promoted has afterwards.
     pub public: Ports,
     /// The ports that the demoted one has afterwards.
     pub aside: Ports,
@@ -141,9 +144,27 @@ pub struct Handover {
     /// Whether the demoted one is shut down, since it is too old to be demoted (before 6.2).
     #[serde(default)]
     pub fenced: bool,
+    /// How clients are moved.
+    #[serde(default)]
+    pub plan: Plan,
 }
 
 impl Handover {
+    /// The side that is demoted.
+    pub fn demoted(&self) -> Side {
+        if self.back { Side::Target } else { Side::Source }
+    }
+
+    /// Whether the promoted server moves to other ports.
+    pub fn arrives(&self) -> bool {
+        self.public != self.from
+    }
+
+    /// Whether the demoted server moves to other ports.
+    pub fn leaves(&self) -> bool {
+        self.home != self.aside
+    }
+
     /// The run id that a side had when it began.
     pub fn run_id(&self, side: Side) -> &str {
         match side {
@@ -403,10 +424,12 @@ mod tests {
             source_config: String::new(),
             target_config: String::new(),
             replid: String::new(),
+            home: Ports { plain: 1, tls: 0 },
             public: Ports { plain: 1, tls: 0 },
             aside: Ports { plain: 2, tls: 0 },
             from: Ports { plain: 3, tls: 0 },
             fenced: false,
+            plan: Plan::default(),
         };
         journal.append(&Record::Handover(handover.clone())).unwrap();
         assert_eq!(journal.handover().unwrap(), Some(handover));

@@ -77,7 +77,8 @@ impl Pair {
             log_in(run, Side::Source, source, handover.is_some().then_some(target)),
             log_in(run, Side::Target, target, Some(source))
         );
-        if let (Ok(a), Ok(b)) = (&at_source, &at_target)
+        // Once clients are moved, a relay may lead from the one address to the other.
+        if let (Ok(a), Ok(b), None) = (&at_source, &at_target, &handover)
             && a.identity.run_id == b.identity.run_id
         {
             let error = Error::new(Code::SameServer, format!("{source} and {target} are one and the same server"))
@@ -90,7 +91,7 @@ impl Pair {
             return Ok(pair(at_source, at_target, None));
         };
         // Who does not change places is where it was.
-        if !record.is_takeover() {
+        if !record.arrives() && !record.leaves() {
             return Ok(pair(at_source, at_target, Some(record)));
         }
         let side = |server: &Result<Server>| who(&record, &server.as_ref().ok()?.identity);
@@ -99,7 +100,8 @@ impl Pair {
         if stranger(&at_target) || stranger(&at_source) && at_target.is_err() {
             return Ok(pair(at_source, at_target, None));
         }
-        let mut found = vec![at_source, at_target];
+        // The target first: a relay may lead from the source's address to it.
+        let mut found = vec![at_target, at_source];
         for endpoint in moved(&record, source, target) {
             found.push(log_in(run, Side::Source, &endpoint, Some(target)).await);
         }
@@ -177,7 +179,7 @@ impl Pair {
             return Ok(Look { source, target, stage: Stage::Retired });
         };
         let hosts = [self.source()?.endpoint.host.as_str(), target_server.endpoint.host.as_str()];
-        let moved = self.handover.as_ref().map(|h| [h.public, h.aside, h.from]).unwrap_or_default();
+        let moved = self.handover.as_ref().map(|h| [h.home, h.public, h.aside, h.from]).unwrap_or_default();
         let ports = |seen: &Seen| -> Vec<u16> {
             moved.iter().chain([&seen.ports]).flat_map(|p| [p.plain, p.tls]).filter(|p| *p != 0).collect()
         };
@@ -197,8 +199,11 @@ impl Pair {
     pub fn has_arrived(&self, look: &Look) -> bool {
         let (Some(record), Some(serves)) = (&self.handover, look.stage.serves()) else { return true };
         let seen = if serves == Side::Target { Some(&look.target) } else { look.source.as_ref() };
-        let home = if serves == record.demoted() { record.public_of_demoted() } else { record.public };
-        !record.is_takeover() || seen.is_none_or(|seen| seen.ports == home)
+        let (moves, home) = match serves == record.demoted() {
+            true => (record.leaves(), record.home),
+            false => (record.arrives(), record.public),
+        };
+        !moves || seen.is_none_or(|seen| seen.ports == home)
     }
 
     fn handed_over_to(&self, target: &Server) -> bool {
@@ -211,13 +216,13 @@ impl Pair {
         let Some(record) = &self.handover else { return Ok(()) };
         let restarted = server.identity.run_id != record.target;
         let unfinished = !record.back && !self.journal.is_settled()?;
-        if !restarted || !unfinished || record.is_takeover() && is_at_public(record, target) {
+        if !restarted || !unfinished || record.arrives() && target.ports == record.public {
             return Ok(());
         }
         let has_all = |source: &Replication| {
             share_history(&target.replication, source) && target.replication.offset >= source.offset
         };
-        if record.is_takeover() && source.is_some_and(has_all) {
+        if record.arrives() && source.is_some_and(has_all) {
             return Ok(());
         }
         if self.journal.is_accepted(&server.identity.run_id)? {
@@ -298,7 +303,7 @@ impl Pair {
         let Some(record) = &self.handover else { return Ok(None) };
         let Ok(server) = self.side(record.demoted()) else { return Ok(None) };
         let seen = see(server).await?;
-        let away = record.is_takeover() && seen.ports != record.public_of_demoted();
+        let away = record.leaves() && seen.ports != record.home;
         Ok((seen.replication.role == Role::Replica || away).then_some((server, record)))
     }
 
@@ -332,11 +337,6 @@ impl Look {
     pub fn source(&self) -> Result<&Seen> {
         self.source.as_ref().ok_or_else(|| Error::new(Code::Unreachable, "the source is gone"))
     }
-}
-
-/// Whether a promoted server listens where clients arrive.
-fn is_at_public(record: &Handover, promoted: &Seen) -> bool {
-    !record.is_takeover() || promoted.ports == record.public
 }
 
 /// Everything about one server that the stage depends on.
@@ -421,10 +421,10 @@ async fn replicates_from(server: &Server, port: u16) -> bool {
     server.replication().await.is_ok_and(|seen| seen.master.is_some_and(|(_, followed)| followed == port))
 }
 
-/// Where the two of a takeover may be besides the addresses that were given.
+/// Where the two may be besides the addresses that were given.
 fn moved(record: &Handover, source: &Endpoint, target: &Endpoint) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
-    for ports in [record.aside, record.from, record.public] {
+    for ports in [record.aside, record.from, record.public, record.home] {
         let endpoint = source.with_port(if source.tls.is_some() { ports.tls } else { ports.plain });
         let asked = |other: &Endpoint| other.unix_socket.is_none() && other.port == endpoint.port;
         if endpoint.port != 0 && !asked(source) && !asked(target) && !endpoints.iter().any(asked) {

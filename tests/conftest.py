@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.support.certificates import Certificates, make_certificates
+from tests.support.ports import release_block, reserve_block
 from tests.support.servers import OWN_BINARIES, REQUIRED, ConfigValue, Instance, find
 
 if TYPE_CHECKING:
@@ -77,6 +78,14 @@ def server(tmp_path: Path) -> Iterator[ServerFactory]:
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """Return an authority, a server's and a client's certificate."""
     return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def free_ports() -> Iterator[int]:
+    """Return the first of some free ports in a row."""
+    first = reserve_block()
+    yield first
+    release_block(first)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Literal, TypeAlias, final
 _Event: TypeAlias = dict[str, Any]
 _OnEvent: TypeAlias = Callable[[_Event], object]
 _Value: TypeAlias = str | int | float  # bool is an int
-_Redirect: TypeAlias = Literal["takeover", "none"]
+# A word, or a mapping of one to its options.
+_Redirect: TypeAlias = Literal["takeover", "none"] | Mapping[str, Mapping[str, Any]]
 _Mode: TypeAlias = Literal["rdb", "aof", "both", "none"]
 _Fsync: TypeAlias = Literal["always", "everysec", "no"]
 _Step: TypeAlias = Literal[
@@ -993,7 +994,7 @@ def preflight(
     *,
     source: Endpoint | str,
     target: Endpoint | str,
-    redirect: _Redirect = "takeover",
+    redirect: _Redirect | None = None,
     aside_port: int | None = None,
     force: bool = False,
     dry_run: bool = False,
@@ -1006,8 +1007,8 @@ def preflight(
         source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
             began.
         target: the new instance, likewise.
-        redirect: `takeover`: the target takes the source's port over; `none`: clients are moved
-            by other means.
+        redirect: how clients are moved. `takeover`, or None: the target takes the source's port
+            over; `none`: by other means.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.
@@ -1070,7 +1071,7 @@ def replicate(
     *,
     source: Endpoint | str,
     target: Endpoint | str,
-    redirect: _Redirect = "takeover",
+    redirect: _Redirect | None = None,
     aside_port: int | None = None,
     force: bool = False,
     replication_user: str | None = None,
@@ -1087,8 +1088,8 @@ def replicate(
         source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
             began.
         target: the new instance, likewise.
-        redirect: `takeover`: the target takes the source's port over; `none`: clients are moved
-            by other means.
+        redirect: how clients are moved. `takeover`, or None: the target takes the source's port
+            over; `none`: by other means.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.
@@ -1170,7 +1171,7 @@ def switchover(
     *,
     source: Endpoint | str,
     target: Endpoint | str,
-    redirect: _Redirect = "takeover",
+    redirect: _Redirect | None = None,
     aside_port: int | None = None,
     pause_budget: float = 1.0,
     patience: float = 30.0,
@@ -1193,8 +1194,8 @@ def switchover(
         source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
             began.
         target: the new instance, likewise.
-        redirect: `takeover`: the target takes the source's port over; `none`: clients are moved
-            by other means.
+        redirect: how clients are moved. `takeover`, or None: the target takes the source's port
+            over; `none`: by other means.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
@@ -1227,6 +1228,7 @@ def rollback(
     *,
     source: Endpoint | str,
     target: Endpoint | str,
+    redirect: _Redirect | None = None,
     pause_budget: float = 1.0,
     patience: float = 30.0,
     attempts: int = 16,
@@ -1248,6 +1250,8 @@ def rollback(
         source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
             began.
         target: the new instance, likewise.
+        redirect: clients go back the way they came, which the journal knows. Give it again where
+            it needs a password.
         pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
             has half of it to catch up.
         patience: seconds to wait for a good moment before each attempt: little lag, a master that
@@ -1523,7 +1527,7 @@ def upgrade(
     source: Endpoint | str,
     target: Endpoint | str,
     until: _Step = "wait_quiescent",
-    redirect: _Redirect = "takeover",
+    redirect: _Redirect | None = None,
     aside_port: int | None = None,
     force: bool = False,
     replication_user: str | None = None,
@@ -1552,8 +1556,8 @@ def upgrade(
             began.
         target: the new instance, likewise.
         until: the last step to run.
-        redirect: `takeover`: the target takes the source's port over; `none`: clients are moved
-            by other means.
+        redirect: how clients are moved. `takeover`, or None: the target takes the source's port
+            over; `none`: by other means.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.

@@ -8,33 +8,12 @@ use super::compat::{Verdict, verdict};
 use crate::{
     error::{Code, Error},
     journal::Ports,
+    redirect::Redirect,
     server::{
         config::MIN_REPLICAS,
         info::{Identity, Info, Replication, Role, Version, hashes_with_field_ttls, keyspace},
     },
 };
-
-/// How clients are made to arrive at the target.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Redirect {
-    /// The target takes the source's port over (both on one host).
-    #[default]
-    Takeover,
-    /// Clients are moved by other means.
-    None,
-}
-
-impl Redirect {
-    /// Reads the word for it.
-    pub fn parse(word: &str) -> Result<Self, Error> {
-        match word {
-            "takeover" => Ok(Redirect::Takeover),
-            "none" => Ok(Redirect::None),
-            other => Err(Error::input("redirect", format!("{other:?} is none of takeover, none"))),
-        }
-    }
-}
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -106,6 +85,8 @@ pub struct ServerFacts {
 pub struct PairFacts {
     /// How clients are moved.
     pub redirect: Redirect,
+    /// What stands against that way of moving them.
+    pub on_the_way: Vec<Finding>,
     /// Take a target with data of its own.
     pub force: bool,
     /// The target already follows the source.
@@ -173,6 +154,7 @@ pub fn findings(source: &ServerFacts, target: &ServerFacts, pair: &PairFacts) ->
     capacity(&mut found, source, target);
     addresses(&mut found, source, target, pair);
     behaviour(&mut found, source, target);
+    found.0.extend(pair.on_the_way.iter().cloned());
     let mut findings = found.0;
     findings.sort_by_key(|finding| finding.level != Level::Blocker.as_str());
     findings
@@ -249,7 +231,7 @@ fn formats(found: &mut Findings, source: &ServerFacts, target: &ServerFacts, pai
         let what = format!("{from} is shut down in the handover: there is no way back after it");
         found.warn("irreversible", source, what, "keep a copy of its data, and let no supervisor start it again");
     }
-    if pair.redirect == Redirect::Takeover && !target.identity.has_redis(REVERSIBLE_FROM) {
+    if pair.redirect.takes_over() && !target.identity.has_redis(REVERSIBLE_FROM) {
         let what = format!("{to} can't change its port at run time (6.2)");
         found.block(Code::TargetTooOld, target, what, "give a newer target, or redirect=none");
     }
@@ -303,16 +285,16 @@ fn addresses(found: &mut Findings, source: &ServerFacts, target: &ServerFacts, p
             found.block(Code::AddressNotShared, server, what, "give the address that both can use");
         }
     }
-    if pair.redirect == Redirect::None {
+    if pair.redirect.leaves_port() && pair.aside.is_none() {
+        let what = "the port it would move to is taken";
+        found.block(Code::AsidePortTaken, source, what, "give a free aside_port");
+    }
+    if !pair.redirect.takes_over() {
         return;
     }
     if !pair.same_host {
         let what = "is on another host than the source, so it can't take the source's port over";
         found.block(Code::TakeoverImpossible, target, what, "move clients by other means and say redirect=none");
-    }
-    if pair.aside.is_none() {
-        let what = "the port it would move to is taken";
-        found.block(Code::AsidePortTaken, source, what, "give a free aside_port");
     }
     if source.ports.tls != 0 && target.config.get("tls-cert-file").is_none_or(|file| file.is_empty()) {
         let what = "has no TLS certificate, so it can't take the source's TLS port over";

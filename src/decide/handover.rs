@@ -24,6 +24,8 @@ pub enum Next {
     Poll,
     /// End the pause.
     Release,
+    /// Hold the clients: from now on nobody new reaches the source.
+    Hold,
     /// Demote the source in one transaction: clients off, out of the way, replica of the target.
     Demote,
     /// The reply to that was lost: ask the source what it is.
@@ -82,6 +84,8 @@ pub enum Why {
     AsideTaken(String),
     /// The target could not listen on the public port.
     PublicTaken(String),
+    /// What moves the clients could not hold them.
+    NotHeld(String),
 }
 
 /// An offset with the key counts at it.
@@ -122,6 +126,8 @@ pub enum Seen {
     Position(Outcome<Position>),
     /// Of an end of the pause: whether the source answered. If not, the pause runs out by itself.
     Released(bool),
+    /// Of holding the clients.
+    Held(Outcome<()>),
     /// Of a shutdown: done when the source is gone, refused when it serves on.
     ShutDown(Outcome<()>),
     /// Of a demotion, a promotion, an undoing, or of asking after one.
@@ -157,6 +163,8 @@ pub struct Limits {
 pub struct Machine {
     limits: Limits,
     way: Way,
+    /// Whether clients are held before the demotion.
+    holds: bool,
     next: Next,
     /// Where the source stood when it was paused; after the demotion, where it stands for good.
     source: Position,
@@ -177,6 +185,7 @@ impl Machine {
         Machine {
             limits,
             way,
+            holds: false,
             next: Next::Pause,
             source: Position { offset: 0, keyspace: Keyspace::new() },
             reached: 0,
@@ -197,6 +206,11 @@ impl Machine {
     /// A handover whose source was demoted in an earlier run and is to serve again.
     pub fn take_back(limits: Limits) -> Self {
         Machine { next: Next::Undo, demoted: true, why: Why::Wished, ..Machine::new(limits, Way::Reversible) }
+    }
+
+    /// The same, with clients that are held before the demotion, or not.
+    pub fn holding(self, holds: bool) -> Self {
+        Machine { holds, ..self }
     }
 
     /// Where the source has ended, or is about to: whoever has reached it has everything.
@@ -221,6 +235,7 @@ impl Machine {
                 Next::Stop(End::SourceGone { missing: self.behind() })
             }
             (Next::Release, _) => Next::Stop(End::Unchanged(self.why.clone())),
+            (Next::Hold, Seen::Held(outcome)) => self.held(outcome, now),
             (Next::Demote, Seen::Role(Outcome::Lost)) => self.begin(Next::AskSource, now),
             (Next::Demote, Seen::Role(Outcome::Refused(said))) => self.release(Why::SourceRefused(said)),
             (Next::Demote | Next::AskSource, Seen::Role(Outcome::Done(source))) => self.source_is(source, now),
@@ -286,10 +301,27 @@ impl Machine {
             0 if late => self.release(Why::Behind(0)),
             0 if target.keyspace != self.source.keyspace && !self.fenced => self.release(Why::CountsDiffer),
             0 if self.fenced => self.begin(Next::ShutDown, now),
-            0 if self.way == Way::Fenced => Next::Fence,
-            0 => Next::Demote,
+            0 if self.holds => Next::Hold,
+            0 => self.cut(),
             _ if late => self.release(Why::Behind(behind)),
             _ => Next::Poll,
+        }
+    }
+
+    fn held(&mut self, outcome: Outcome<()>, now: Duration) -> Next {
+        match outcome {
+            Outcome::Done(()) if now < self.paused_at + self.limits.pause => self.cut(),
+            Outcome::Done(()) => self.release(Why::NotHeld("was done when the pause was over".to_owned())),
+            Outcome::Refused(said) => self.release(Why::NotHeld(said)),
+            Outcome::Lost => self.release(Why::NotHeld("does not answer".to_owned())),
+        }
+    }
+
+    /// The target has everything: the source's time is over.
+    fn cut(&self) -> Next {
+        match self.way {
+            Way::Reversible => Next::Demote,
+            Way::Fenced => Next::Fence,
         }
     }
 
@@ -403,6 +435,26 @@ mod tests {
     }
 
     #[test]
+    fn clients_are_held_before_the_demotion_or_all_is_as_before() {
+        let held = |outcome| Seen::Held(outcome);
+        let ready = || {
+            let mut machine = Machine::new(LIMITS, Way::Reversible).holding(true);
+            assert_eq!(play(&mut machine, [at(10), at(10)]), Next::Hold);
+            machine
+        };
+        assert_eq!(play(&mut ready(), [held(Outcome::Done(()))]), Next::Demote);
+        let mut refused = ready();
+        assert_eq!(play(&mut refused, [held(Outcome::Refused("no".into()))]), Next::Release);
+        let end = End::Unchanged(Why::NotHeld("no".into()));
+        assert_eq!(play(&mut refused, [Seen::Released(true)]), Next::Stop(end));
+        let mut late = ready();
+        late.saw(held(Outcome::Done(())), Duration::ZERO, LIMITS.pause);
+        assert_eq!(late.next(), &Next::Release);
+        let mut fenced = Machine::new(LIMITS, Way::Fenced).holding(true);
+        assert_eq!(play(&mut fenced, [at(10), at(10), held(Outcome::Done(()))]), Next::Fence);
+    }
+
+    #[test]
     fn a_write_after_a_pause_that_ran_out_is_waited_for() {
         let mut machine = Machine::new(LIMITS, Way::Reversible);
         assert_eq!(play(&mut machine, [at(10), at(10), role(false, 25)]), Next::Poll);
@@ -477,7 +529,7 @@ mod tests {
 
     fn any_seen() -> impl Strategy<Value = Seen> {
         let outcome = prop_oneof![Just(0), Just(1), Just(2)];
-        (0..4u64, any::<bool>(), any::<bool>(), outcome, 0..4u8).prop_map(|(offset, master, port, outcome, kind)| {
+        (0..4u64, any::<bool>(), any::<bool>(), outcome, 0..5u8).prop_map(|(offset, master, port, outcome, kind)| {
             let changed = Changed { master, offset, port_refused: port.then(|| "taken".to_owned()) };
             let position = Position { offset, keyspace: Keyspace::new() };
             match (kind, outcome) {
@@ -490,6 +542,9 @@ mod tests {
                 (2, 0) => Seen::ShutDown(Outcome::Done(())),
                 (2, 1) => Seen::ShutDown(Outcome::Refused("no".into())),
                 (2, _) => Seen::ShutDown(Outcome::Lost),
+                (4, 0) => Seen::Held(Outcome::Done(())),
+                (4, 1) => Seen::Held(Outcome::Refused("no".into())),
+                (4, _) => Seen::Held(Outcome::Lost),
                 _ => Seen::Released(port),
             }
         })
@@ -504,8 +559,8 @@ mod tests {
         /// source is shut down only after the fence, each only when the target has reached it; and a source that was shut
         /// down is not made master again.
         #[test]
-        fn promotion_only_after_demotion(way in any_way(), story in prop::collection::vec((any_seen(), 0..700u64), 0..40)) {
-            let mut machine = Machine::new(LIMITS, way);
+        fn promotion_only_after_demotion(way in any_way(), holds: bool, story in prop::collection::vec((any_seen(), 0..700u64), 0..40)) {
+            let mut machine = Machine::new(LIMITS, way).holding(holds);
             let mut now = Duration::ZERO;
             for (seen, wait) in story {
                 let began = now;

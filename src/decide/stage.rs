@@ -114,10 +114,12 @@ mod tests {
             source_config: "/old.conf".into(),
             target_config: "/new.conf".into(),
             replid: String::new(),
+            home: Default::default(),
             public: Default::default(),
             aside: Default::default(),
             from: Default::default(),
             fenced: false,
+            plan: Default::default(),
         };
         let answers = |run_id: &str, config_file: &str| {
             who(&record, &Identity { run_id: run_id.into(), config_file: config_file.into(), ..Identity::default() })

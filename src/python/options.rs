@@ -7,9 +7,10 @@ use pyo3::{
     types::{PyBool, PyInt, PyList, PyMapping, PyString, PyTuple},
 };
 
+use super::convert::exception;
 use crate::{
     Error, Result,
-    decide::findings::Redirect,
+    redirect::Redirect,
     step::{self, Login, seconds},
 };
 
@@ -23,18 +24,25 @@ pub fn login(user: Option<String>, password: Option<String>) -> Result<Option<Lo
     }
 }
 
-pub fn checks(redirect: &str, aside_port: Option<i64>, force: bool) -> Result<step::preflight::Options> {
+/// How clients are moved: a word, or a mapping of one word to its options; by default the port is taken over.
+pub fn wished_redirect(given: Option<&Bound<'_, PyAny>>) -> PyResult<Redirect> {
+    let Some(given) = given else { return Ok(Redirect::default()) };
+    let dumps = given.py().import("json")?.getattr("dumps")?;
+    let parsed = match dumps.call1((given,)).and_then(|json| json.extract::<String>()) {
+        Ok(json) => Redirect::parse(&json),
+        Err(_) => Err(Error::input("redirect", "is neither a word nor a mapping of a word to its options")),
+    };
+    parsed.map_err(|error| exception(&error, None))
+}
+
+pub fn checks(redirect: Redirect, aside_port: Option<i64>, force: bool) -> Result<step::preflight::Options> {
     let port = |port: i64| {
         u16::try_from(port)
             .ok()
             .filter(|port| *port != 0)
             .ok_or_else(|| Error::input("aside_port", format!("{port} is not a port (1 to 65535)")))
     };
-    Ok(step::preflight::Options {
-        redirect: Redirect::parse(redirect)?,
-        aside_port: aside_port.map(port).transpose()?,
-        force,
-    })
+    Ok(step::preflight::Options { redirect, aside_port: aside_port.map(port).transpose()?, force })
 }
 
 pub fn at_least(field: &str, value: i64, least: u32) -> Result<u64> {
@@ -99,7 +107,7 @@ fn text(name: &str, value: &Bound<'_, PyAny>) -> Result<String> {
 
 /// The options of a handover in either direction.
 pub struct Handover {
-    pub redirect: String,
+    pub redirect: Redirect,
     pub aside_port: Option<i64>,
     pub pause_budget: f64,
     pub patience: f64,
@@ -123,7 +131,7 @@ impl Handover {
             ));
         }
         Ok(step::switchover::Options {
-            preflight: checks(&self.redirect, self.aside_port, false)?,
+            preflight: checks(self.redirect, self.aside_port, false)?,
             pause_budget,
             patience: seconds("patience", self.patience)?,
             attempts: within("attempts", self.attempts, 1, 1000)?,

@@ -8,7 +8,10 @@ use pyo3::prelude::*;
 use super::{
     call::{Alone, Common},
     convert::exception,
-    options::{Handover, at_least, checks, guard_command, login, parameters as read_parameters, quiescence, within},
+    options::{
+        Handover, at_least, checks, guard_command, login, parameters as read_parameters, quiescence, wished_redirect,
+        within,
+    },
 };
 use crate::{
     decide::persistence::Wanted,
@@ -22,19 +25,20 @@ use crate::{
 
 /// Find what stands against the upgrade, what would be done, and what it would cost.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, redirect="takeover", aside_port=None, force=false, dry_run=false, journal_dir=None,
+#[pyo3(signature = (*, source, target, redirect=None, aside_port=None, force=false, dry_run=false, journal_dir=None,
     on_event=None))]
 pub fn preflight(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
-    redirect: &str,
+    redirect: Option<&Bound<'_, PyAny>>,
     aside_port: Option<i64>,
     force: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Preflight> {
+    let redirect = wished_redirect(redirect)?;
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.run(py, |call| {
         let options = checks(redirect, aside_port, force)?;
         Ok(async move { step::preflight::preflight(&call, &options).await })
@@ -72,13 +76,13 @@ pub fn launch(
 
 /// Make the target replicate from the source, with the source's ACL users.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, redirect="takeover", aside_port=None, force=false, replication_user=None,
+#[pyo3(signature = (*, source, target, redirect=None, aside_port=None, force=false, replication_user=None,
     replication_password=None, wait_timeout=60.0, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn replicate(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
-    redirect: &str,
+    redirect: Option<&Bound<'_, PyAny>>,
     aside_port: Option<i64>,
     force: bool,
     replication_user: Option<String>,
@@ -89,6 +93,7 @@ pub fn replicate(
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Replicate> {
+    let redirect = wished_redirect(redirect)?;
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
         let options = step::replicate::Options {
             preflight: checks(redirect, aside_port, force)?,
@@ -154,7 +159,7 @@ pub fn verify(
 
 /// Make the target the master, and clients arrive there.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, redirect="takeover", aside_port=None, pause_budget=1.0, patience=30.0, attempts=16,
+#[pyo3(signature = (*, source, target, redirect=None, aside_port=None, pause_budget=1.0, patience=30.0, attempts=16,
     max_lag_bytes=65536, max_latency=0.025,
     backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, guard=true,
     break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
@@ -162,7 +167,7 @@ pub fn switchover(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
-    redirect: &str,
+    redirect: Option<&Bound<'_, PyAny>>,
     aside_port: Option<i64>,
     pause_budget: f64,
     patience: f64,
@@ -180,7 +185,7 @@ pub fn switchover(
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Switchover> {
     let handover = Handover {
-        redirect: redirect.to_owned(),
+        redirect: wished_redirect(redirect)?,
         aside_port,
         pause_budget,
         patience,
@@ -202,14 +207,15 @@ pub fn switchover(
 
 /// Make the source serve again, while it is warm.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, pause_budget=1.0, patience=30.0, attempts=16, max_lag_bytes=65536, max_latency=0.025,
-    backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, guard=true,
+#[pyo3(signature = (*, source, target, redirect=None, pause_budget=1.0, patience=30.0, attempts=16, max_lag_bytes=65536,
+    max_latency=0.025, backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, guard=true,
     break_lock=false, dry_run=false,
     journal_dir=None, on_event=None))]
 pub fn rollback(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
+    redirect: Option<&Bound<'_, PyAny>>,
     pause_budget: f64,
     patience: f64,
     attempts: i64,
@@ -226,7 +232,7 @@ pub fn rollback(
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Switchover> {
     let handover = Handover {
-        redirect: "takeover".to_owned(),
+        redirect: wished_redirect(redirect)?,
         aside_port: None,
         pause_budget,
         patience,
@@ -372,7 +378,7 @@ pub fn persistence(
 
 /// Run all steps, up to and with `until`, from wherever things stand.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, until="wait_quiescent", redirect="takeover", aside_port=None, force=false,
+#[pyo3(signature = (*, source, target, until="wait_quiescent", redirect=None, aside_port=None, force=false,
     replication_user=None, replication_password=None, sync_timeout=3600.0, sample_keys=20, pause_budget=1.0,
     patience=30.0, attempts=16, max_lag_bytes=65536, max_latency=0.025,
     backlog_bytes=268435456, quiet_for=1.0, wait_timeout=60.0,
@@ -382,7 +388,7 @@ pub fn upgrade(
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
     until: &str,
-    redirect: &str,
+    redirect: Option<&Bound<'_, PyAny>>,
     aside_port: Option<i64>,
     force: bool,
     replication_user: Option<String>,
@@ -405,9 +411,10 @@ pub fn upgrade(
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Upgrade> {
     let until = Step::parse(until).map_err(|e| exception(&e, None))?;
-    let checks = checks(redirect, aside_port, force).map_err(|e| exception(&e, None))?;
+    let redirect = wished_redirect(redirect)?;
+    let checks = checks(redirect.clone(), aside_port, force).map_err(|e| exception(&e, None))?;
     let handover = Handover {
-        redirect: redirect.to_owned(),
+        redirect,
         aside_port,
         pause_budget,
         patience,

@@ -14,7 +14,7 @@ use crate::{
     handover::{Cut, unpause},
     journal::{Handover, Record},
     pair::{Look, Pair},
-    redirect,
+    redirect::{Moving, ports},
     server::{Command, Server, Side, config::MIN_REPLICAS},
 };
 
@@ -144,6 +144,7 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
         }
         return keep_warm(pair, demoted, promoted, options.login.as_ref()).await;
     }
+    moving(pair, record, options).arrive().await.map(|done| told(pair, done))?;
     save_promoted(pair, promoted, record, options).await?;
     let mut warm = false;
     if let Some(demoted) = demoted {
@@ -157,13 +158,24 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
     Ok(warm)
 }
 
+/// The clients of a handover that an earlier call has begun.
+pub(super) fn moving<'a>(pair: &'a Pair, handover: &'a Handover, options: &'a Options) -> Moving<'a> {
+    let (demoted, promoted) = (pair.side(handover.demoted()).ok(), pair.side(handover.demoted().other()).ok());
+    Moving { handover, redirect: &options.preflight.redirect, demoted, promoted }
+}
+
+/// Notes what was done with the clients.
+pub(super) fn told(pair: &Pair, done: Vec<String>) {
+    done.into_iter().for_each(|action| pair.run.action(action));
+}
+
 /// Lets the one that serves listen where clients arrive.
 async fn go_home(pair: &Pair, look: &Look, serves: &Server) -> Result<()> {
     match &pair.handover {
         Some(record) if !pair.has_arrived(look) && serves.side == record.demoted() => {
-            serves.change_all(&redirect::come_back(record)).await
+            serves.change_all(&ports::come_back(record)).await
         }
-        Some(record) if !pair.has_arrived(look) => serves.change_all(&redirect::arrive(record)).await,
+        Some(record) if !pair.has_arrived(look) => serves.change_all(&ports::arrive(record)).await,
         _ => Ok(()),
     }
 }
@@ -209,7 +221,7 @@ async fn restore_both(pair: &Pair, demoted: &Server, promoted: &Server) -> Resul
 }
 
 /// A controller has died before it demoted anything: writes need not wait any longer, and what it raised is restored.
-pub(super) async fn call_off(pair: &Pair, look: &Look, to: Side) -> Result<()> {
+pub(super) async fn call_off(pair: &Pair, look: &Look, to: Side, options: &Options) -> Result<()> {
     go_home(pair, look, pair.side(to.other())?).await?;
     let (demoted, promoted) = (pair.side(to.other())?, pair.side(to)?);
     let begun = pair.handover.as_ref().filter(|handover| handover.demoted() == demoted.side);
@@ -217,7 +229,10 @@ pub(super) async fn call_off(pair: &Pair, look: &Look, to: Side) -> Result<()> {
         demoted.change(&unpause()).await?;
     }
     match begun {
-        Some(handover) => take_back(pair, handover, demoted, promoted).await,
+        Some(handover) => {
+            moving(pair, handover, options).come_back().await.map(|done| told(pair, done))?;
+            take_back(pair, handover, demoted, promoted).await
+        }
         None => restore_both(pair, demoted, promoted).await,
     }
 }

@@ -1,12 +1,18 @@
 //! The way out of a handover whose promoted server is gone or lacks data: the demoted one serves again.
 
-use super::{Call, aftermath::rewrite, at, confirm_role, hand_over::Switchover, preflight::answers};
+use super::{
+    Call,
+    aftermath::{moving, rewrite, told},
+    at, confirm_role,
+    hand_over::{Options, Switchover},
+    preflight::answers,
+};
 use crate::{
     error::{Code, Error, Result, State},
     facts::finish,
     journal::Record,
     pair::Pair,
-    redirect,
+    redirect::ports,
     server::{Command, Server, Side, info::Role},
 };
 
@@ -16,9 +22,15 @@ pub(super) const WHAT_IT_TOOK: &str =
 
 /// Makes a demoted server the master again whose successor is gone or lacks its data. `found` is what is wrong; it is
 /// returned where it is something else, or the demoted one is not on side `to`.
-pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error) -> Result<Switchover> {
+pub(super) async fn bring_back(
+    call: &Call,
+    pair: &Pair,
+    to: Side,
+    options: &Options,
+    found: Error,
+) -> Result<Switchover> {
     if to == Side::Source && found.code == Code::Unreachable && serves_unsettled(pair).await? {
-        return settle_without_target(call, pair).await;
+        return settle_without_target(call, pair, options).await;
     }
     let half_way = [Code::HalfDone, Code::HistoryLost].contains(&found.code);
     let (demoted, record) = match pair.demoted().await? {
@@ -36,8 +48,8 @@ pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error)
         .at(demoted)
         .remedy("start that one again; or, if it is lost, send this one REPLICAOF NO ONE and CONFIG SET port"));
     }
-    let moves = redirect::come_back(record);
-    let serving = at(demoted, record.public_of_demoted());
+    let moves = ports::come_back(record);
+    let serving = at(demoted, record.home);
     if !moves.is_empty() && answers(&serving.host, serving.port).await {
         return Err(Error::new(Code::TakeoverImpossible, format!("can't come back: something listens at {serving}"))
             .at(demoted)
@@ -51,6 +63,7 @@ pub(super) async fn bring_back(call: &Call, pair: &Pair, to: Side, found: Error)
     if !call.run.dry {
         confirm_role(demoted, Role::Master).await?;
         Server::connect(&call.run, to, &serving).await?;
+        moving(pair, record, options).come_back().await.map(|done| told(pair, done))?;
         pair.journal.append(&Record::Undone)?;
         demoted.restore(&pair.journal, None).await?;
     }
@@ -82,10 +95,15 @@ async fn serves_unsettled(pair: &Pair) -> Result<bool> {
 
 /// The end of a handover, taken back or backwards, whose target has died: the source serves, is restored, and is to serve
 /// after a restart too.
-async fn settle_without_target(call: &Call, pair: &Pair) -> Result<Switchover> {
+async fn settle_without_target(call: &Call, pair: &Pair, options: &Options) -> Result<Switchover> {
     let (before, source) = (pair.facts().await, pair.source()?);
     let restored = source.set_back(&pair.journal, None).await?;
     if !call.run.dry {
+        if let Some(record) = &pair.handover {
+            let moving = moving(pair, record, options);
+            let led = if record.back { moving.arrive().await } else { moving.come_back().await };
+            told(pair, led?);
+        }
         rewrite(source).await?;
         restored.iter().try_for_each(|record| pair.journal.append(record))?;
         let back = pair.handover.as_ref().is_some_and(|record| record.back);

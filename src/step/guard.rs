@@ -24,11 +24,13 @@ use super::{
     aftermath::call_off,
     hand_over::{Options, hand_over},
     login::Login,
+    preflight,
 };
 use crate::{
     endpoint::{Endpoint, Tls},
     error::Result,
     journal::{Journal, Record},
+    redirect::Redirect,
     run::{Deadline, Run},
     server::Side,
 };
@@ -56,6 +58,7 @@ pub struct Job {
     journal_dir: Option<PathBuf>,
     to: Side,
     login: Option<(Option<String>, String)>,
+    redirect: Redirect,
     backlog_bytes: u64,
     rewrite: bool,
 }
@@ -79,6 +82,7 @@ impl Job {
             journal_dir: call.journal_dir.clone(),
             to,
             login: options.login.clone().map(|login| (login.user, login.password)),
+            redirect: options.preflight.redirect.clone(),
             backlog_bytes: options.backlog_bytes,
             rewrite: options.rewrite,
         }
@@ -86,6 +90,7 @@ impl Job {
 
     fn options(&self) -> Options {
         Options {
+            preflight: preflight::Options { redirect: self.redirect.clone(), ..preflight::Options::default() },
             backlog_bytes: self.backlog_bytes,
             login: self.login.clone().map(|(user, password)| Login { user, password }),
             rewrite: self.rewrite,
@@ -204,7 +209,7 @@ async fn rest(call: &Call, to: Side, options: &Options) -> Result<String> {
     let mut pair = call.begin_alone("guard").await?;
     let look = pair.look().await?;
     if look.stage.serves() == Some(to.other()) {
-        call_off(&pair, &look, to).await?;
+        call_off(&pair, &look, to, options).await?;
         return Ok(format!("the handover was called off: the {} serves as before", to.other().as_str()));
     }
     hand_over(call, &mut pair, &look, to, options).await?;

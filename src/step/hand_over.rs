@@ -19,7 +19,7 @@ use super::{
 use crate::{
     decide::{
         course::{Course, Refusal, Standing, course},
-        findings::{self, Redirect},
+        findings,
         handover::{End, Limits, Machine, Way, Why},
         moment::{Wanted, drain_limit},
         stage::{Stage, share_history},
@@ -29,7 +29,7 @@ use crate::{
     handover::{Attempt, Cut, Phase, unpause},
     journal::{Handover, Ports},
     pair::{Look, Pair, see},
-    redirect,
+    redirect::{Plan, ports},
     run::Event,
     server::{Command, Server, Side},
 };
@@ -149,7 +149,7 @@ pub(super) async fn hand_over(
             parked,
             warm: done.warm,
             write_gap_ms: done.longest_gap_us as f64 / 1000.0,
-            protocol_ms: done.milliseconds(&["pause", "demote", "shut_down", "promote", "confirm"]),
+            protocol_ms: done.milliseconds(&["pause", "hold", "demote", "shut_down", "promote", "arrive", "confirm"]),
             drain_ms: done.milliseconds(&["drain"]),
             phases: done.phases,
             attempts: done.attempts,
@@ -218,7 +218,8 @@ impl Done {
 }
 
 /// The phases in which writes wait.
-const WRITES_WAIT: [&str; 7] = ["pause", "drain", "release", "demote", "shut_down", "promote", "undo"];
+const WRITES_WAIT: [&str; 9] =
+    ["pause", "drain", "hold", "release", "demote", "shut_down", "promote", "arrive", "undo"];
 
 /// Microseconds in these phases.
 fn time_in(phases: &[Phase], names: &[&str]) -> u64 {
@@ -236,6 +237,7 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
         promoted: &promoted,
         handover: &handover,
         followed: (&route.host, route.port),
+        redirect: &options.preflight.redirect,
         journal: &journal,
         limits: limits(options, &handover, 1),
     };
@@ -316,7 +318,8 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
     let route = route(&promoted, handover.public)?;
     let followed = (route.host.as_str(), route.port);
     let limits = limits(options, handover, 1);
-    let cut = Cut { demoted: &demoted, promoted: &promoted, handover, followed, journal: &journal, limits };
+    let redirect = &options.preflight.redirect;
+    let cut = Cut { demoted: &demoted, promoted: &promoted, handover, followed, redirect, journal: &journal, limits };
     let (left, right) = (demoted.replication().await?, promoted.replication().await?);
     let has_served = pair.journal.is_promoted()? || right.replid2 == handover.replid || right.offset > left.offset;
     if !forward && has_served {
@@ -329,8 +332,8 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
         pair.run.warn(WHAT_IT_TOOK);
     }
     // Its port was taken when it was demoted: it is still in the way.
-    if forward && handover.is_takeover() && see(&demoted).await?.ports == handover.public_of_demoted() {
-        demoted.change_all(&redirect::leave(handover)).await.map_err(|error| {
+    if forward && handover.leaves() && see(&demoted).await?.ports == handover.home {
+        demoted.change_all(&ports::leave(handover)).await.map_err(|error| {
             Error { code: Code::AsidePortTaken, ..error }
                 .remedy("free that port, or take the handover back")
                 .state(State::Interrupted)
@@ -342,6 +345,9 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
     let attempt = cut.run(&pair.run, machine).await;
     done.phases = attempt.phases;
     done.longest_gap_us = time_in(&done.phases, &WRITES_WAIT);
+    if let Err(error) = attempt.led {
+        return Err(error.state(State::Interrupted));
+    }
     match attempt.end {
         End::Switched => done.warm = complete(pair, &cut, &others, options).await?,
         End::Undone(_) if !forward => {
@@ -357,12 +363,17 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
     let (source, target) = (pair.source()?, pair.target()?);
     let (at_source, at_target) = tokio::join!(see(source), see(target));
     let (at_source, at_target) = (at_source?.ports, at_target?.ports);
-    let (public, aside, from, back) = match (to, &pair.handover) {
+    let redirect = &options.preflight.redirect;
+    let (public, aside, plan) = match (to, &pair.handover) {
         // Back the way it came: to the ports each one had before. One that was begun before knows them too.
-        (Side::Source, Some(before)) if before.is_takeover() => {
-            (at_target, if before.back { before.aside } else { before.from }, at_source, true)
+        (Side::Source, Some(before)) => {
+            let plan = before.plan.look_again(pair, redirect).await?;
+            match before.arrives() {
+                true => (at_target, if before.back { before.aside } else { before.from }, plan),
+                false => (at_source, at_target, plan),
+            }
         }
-        (Side::Source, _) => (at_source, at_target, at_source, true),
+        (Side::Source, None) => (at_source, at_target, Plan::default()),
         (Side::Target, _) => {
             let mut checks = options.preflight.clone();
             checks.force = true; // The data it has now is the source's.
@@ -370,13 +381,13 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
             if let Some(refusal) = findings::refusal(&examined.findings) {
                 return Err(refusal);
             }
-            match options.preflight.redirect {
-                Redirect::Takeover => (at_source, examined.aside.unwrap_or(at_source), at_target, false),
-                Redirect::None => (at_target, at_source, at_target, false),
-            }
+            let public = if redirect.takes_over() { at_source } else { at_target };
+            let aside = examined.aside.filter(|_| redirect.leaves_port()).unwrap_or(at_source);
+            (public, aside, examined.way)
         }
     };
-    let demoted = if back { target } else { source };
+    let back = to == Side::Source;
+    let (demoted, home, from) = if back { (target, at_target, at_source) } else { (source, at_source, at_target) };
     let fenced = !demoted.identity.has_redis(findings::REVERSIBLE_FROM);
     Ok(Handover {
         source: source.identity.run_id.clone(),
@@ -385,10 +396,12 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
         source_config: source.identity.config_file.clone(),
         target_config: target.identity.config_file.clone(),
         replid: demoted.replication().await?.replid,
+        home,
         public,
         aside,
         from,
         fenced,
+        plan,
     })
 }
 
@@ -420,10 +433,13 @@ async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) -> Result<D
         moment.await.map_err(|error| error.state(State::Undone))?;
         let moment = Phase { name: "moment".into(), microseconds: waiting.elapsed().as_micros() as u64 };
         cut.limits = limits(options, cut.handover, done.attempts);
-        let Attempt { end, phases } = cut.run(&pair.run, Machine::new(cut.limits, way(cut.handover))).await;
+        let machine = Machine::new(cut.limits, way(cut.handover)).holding(cut.handover.plan.holds());
+        let Attempt { end, phases, led } = cut.run(&pair.run, machine).await;
         let gap = time_in(&phases, &WRITES_WAIT);
         done.longest_gap_us = done.longest_gap_us.max(gap);
         done.phases = [vec![moment], phases].concat();
+        // Whoever serves does so: a rerun, or the guard, leads the clients to it.
+        led.map_err(|error| error.state(State::Interrupted))?;
         match end {
             End::Switched => {
                 confirm(pair, cut, &mut done).await?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Call;
 use crate::{
     decide::{
-        findings::{Finding, Level, PARAMETERS, PairFacts, REVERSIBLE_FROM, Redirect, ServerFacts, findings},
+        findings::{Finding, Level, PARAMETERS, PairFacts, REVERSIBLE_FROM, ServerFacts, findings},
         stage::Stage,
     },
     endpoint::Endpoint,
@@ -15,6 +15,7 @@ use crate::{
     facts::{finish, step_result},
     journal::Ports,
     pair::{Pair, see},
+    redirect::{Plan, Redirect},
     server::{Command, Server, Side, client_list::ClientKind, elements, text},
 };
 
@@ -25,7 +26,7 @@ const SYNC_RATE: f64 = 100e6;
 const ASIDE_PORTS: u16 = 20;
 
 /// What is wished.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// How clients are moved.
     pub redirect: Redirect,
@@ -103,6 +104,7 @@ pub(crate) struct Examined {
     pub stage: Option<Stage>,
     pub used_memory: u64,
     pub aside: Option<Ports>,
+    pub way: Plan,
 }
 
 /// Gathers the facts of both servers and has them judged.
@@ -112,7 +114,13 @@ pub(crate) async fn examine(pair: &Pair, options: &Options) -> Result<Examined> 
         // The handover has been begun or done: there is nothing left to be found out beforehand.
         Ok(look) => {
             let used_memory = look.target.info.number("used_memory").unwrap_or_default();
-            return Ok(Examined { findings: Vec::new(), stage: Some(look.stage), used_memory, aside: None });
+            return Ok(Examined {
+                findings: Vec::new(),
+                stage: Some(look.stage),
+                used_memory,
+                aside: None,
+                way: Plan::default(),
+            });
         }
         // The findings say it, with everything else there is to say.
         Err(e) if [Code::SourceIsReplica, Code::TargetFollowsOther, Code::UnexpectedRoles].contains(&e.code) => None,
@@ -122,8 +130,10 @@ pub(crate) async fn examine(pair: &Pair, options: &Options) -> Result<Examined> 
     let (source_facts, target_facts) = tokio::join!(gather(source), gather(target));
     let (source_facts, target_facts) = (source_facts?, target_facts?);
     let aside = aside(source, source_facts.ports, target_facts.ports, options.aside_port).await?;
+    let (way, on_the_way) = options.redirect.look(pair).await?;
     let facts = PairFacts {
-        redirect: options.redirect,
+        redirect: options.redirect.clone(),
+        on_the_way,
         force: options.force,
         following: stage == Some(Stage::Following),
         same_host: same_host(&source.endpoint, &target.endpoint).await,
@@ -134,6 +144,7 @@ pub(crate) async fn examine(pair: &Pair, options: &Options) -> Result<Examined> 
         stage,
         used_memory: source_facts.info.number("used_memory").unwrap_or_default(),
         aside,
+        way,
     })
 }
 
@@ -272,17 +283,11 @@ fn plan(pair: &Pair, examined: &Examined, options: &Options) -> Vec<String> {
     };
     let (from, to) = (source.identity.title(), target.identity.title());
     let aside = examined.aside.map(|p| if p.plain != 0 { p.plain } else { p.tls }).unwrap_or_default();
-    let moving = match options.redirect {
-        _ if is_fenced(pair) => format!(
+    let moving = match is_fenced(pair) {
+        true => format!(
             "switchover: everything on the source waits for some milliseconds, then it is shut down, and {target} takes over; there is no way back"
         ),
-        Redirect::Takeover => format!(
-            "switchover: writes on the source wait for some milliseconds, every client is disconnected once, the source moves to port {aside} and {target} takes its address {} over",
-            source.endpoint
-        ),
-        Redirect::None => {
-            "switchover: writes on the source wait for some milliseconds, every client is disconnected once and has to come to the target by your own means".to_owned()
-        }
+        false => options.redirect.sentence(source, target, aside),
     };
     match examined.stage {
         Some(Stage::Apart) | None => vec![

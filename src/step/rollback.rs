@@ -19,7 +19,7 @@ pub async fn rollback(call: &Call, options: &Options) -> Result<Switchover> {
     let mut pair = call.begin_alone("rollback").await?;
     let look = match pair.look().await {
         Ok(look) => look,
-        Err(error) => return bring_back(call, &pair, Side::Source, error).await,
+        Err(error) => return bring_back(call, &pair, Side::Source, options, error).await,
     };
     if look.stage == Stage::Switched && pair.has_arrived(&look) {
         require_warm(&pair, options).await?;

@@ -10,7 +10,7 @@ pub async fn switchover(call: &Call, options: &Options) -> Result<Switchover> {
     let mut pair = call.begin_alone("switchover").await?;
     let look = match pair.look().await {
         Ok(look) => look,
-        Err(error) => return bring_back(call, &pair, Side::Target, error).await,
+        Err(error) => return bring_back(call, &pair, Side::Target, options, error).await,
     };
     let long_done = look.stage == Stage::Switched && pair.journal.is_settled()?;
     let warm = if long_done { Some(follow_again(&pair, options.login.as_ref()).await?) } else { None };

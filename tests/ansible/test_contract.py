@@ -21,6 +21,8 @@ CONNECTION = {
     for name in inspect.signature(redis_baton.Endpoint).parameters
     for prefix in ("", "login_", "source_")
 } - {"user"}  # who runs the server of a launch
+# One argument of the step: a word, or a mapping of one to its options.
+REDIRECT = {"redirect"}
 # Whether a result is a failure is left to the caller in Python.
 OUR_OWN = {"preflight": {"fail"}}
 
@@ -62,15 +64,16 @@ def test_options_are_the_arguments_of_the_step(modules: dict[str, Options]) -> N
         own = {
             option: about.get("default")
             for option, about in options.items()
-            if option not in CONNECTION | OUR_OWN.get(name, set())
+            if option not in CONNECTION | REDIRECT | OUR_OWN.get(name, set())
         }
         arguments = inspect.signature(getattr(redis_baton, name)).parameters
         assert own == {
             # What is required has no default, which Ansible shows as None.
             argument: None if parameter.default is parameter.empty else parameter.default
             for argument, parameter in arguments.items()
-            if argument not in SERVERS_AND_MODE
+            if argument not in SERVERS_AND_MODE | REDIRECT
         }, name
+        assert ("redirect" in options) == ("redirect" in arguments), name
 
 
 def test_variables_of_the_role_are_the_options_of_the_module(modules: dict[str, Options]) -> None:

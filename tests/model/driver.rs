@@ -55,7 +55,7 @@ impl<D: Decides> World<D> {
             Phase::Moment => {
                 let record = controller.record.expect("a cut has its record");
                 if self.servers.of(record.promoted()).linked && self.servers.of(record.demoted()).alive {
-                    self.drive(setup, n, Machine::new(LIMITS, setup.way()), true);
+                    self.drive(setup, n, Machine::new(LIMITS, setup.way()).holding(true), true);
                 } else {
                     self.put_back();
                     self.controllers[n].end(Outcome::Unchanged);
@@ -212,6 +212,12 @@ impl<D: Decides> World<D> {
             // It can't be ended early, and runs out soon.
             Next::Release if record.fenced => {
                 machine.saw(Seen::Released(true), TICK, TICK);
+                return self.send_next(setup, n);
+            }
+            // What holds the clients is none of the servers. That it fails is like a target that falls behind.
+            Next::Hold => {
+                let now = TICK * u32::from(controller.clock);
+                machine.saw(Seen::Held(Seen_::Done(())), now, now);
                 return self.send_next(setup, n);
             }
             Next::Fence => (demoted, Op::Fence, false),

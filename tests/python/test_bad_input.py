@@ -215,11 +215,13 @@ def test_the_target_reads_only_older_data(pair_of: PairFactory, old: str, new: s
     assert new.partition("-")[2] in message
 
 
-def test_a_source_in_cluster_mode(server: ServerFactory, journal_dir: Path) -> None:
+def test_a_source_in_cluster_mode(
+    server: ServerFactory, journal_dir: Path, free_ports: int
+) -> None:
     for cluster in ("source", "target"):
         pair = Pair(
-            server("redis-7.0", cluster_enabled=cluster == "source"),
-            server("redis-8.0", cluster_enabled=cluster == "target"),
+            server("redis-7.0", cluster_enabled=cluster == "source", cluster_port=free_ports),
+            server("redis-8.0", cluster_enabled=cluster == "target", cluster_port=free_ports + 1),
             journal_dir,
         )
         assert "cluster mode" in refused_by_all(pair, "cluster_mode")

@@ -31,11 +31,13 @@ def note(pair: Pair, **record: object) -> None:
         file.write(json.dumps({"at": 0.0, **record}) + "\n")
 
 
-def note_handover(pair: Pair, *, back: bool, public: int, aside: int, before: int) -> None:
+def note_handover(
+    pair: Pair, *, back: bool, home: int, public: int, aside: int, before: int
+) -> None:
     """Write the line that a handover begins with."""
     source, target = pair.source, pair.target
     demoted = target if back else source
-    ports = {"public": public, "aside": aside, "from": before}
+    ports = {"home": home, "public": public, "aside": aside, "from": before}
     note(
         pair,
         record="handover",
@@ -56,7 +58,14 @@ def demote(pair: Pair, *, journal: bool = True, wait: bool = True) -> int:
     if journal:
         run_id, parameter = source.info("server")["run_id"], "repl-ping-replica-period"
         note(pair, record="raised", run_id=run_id, parameter=parameter, original="10")
-        note_handover(pair, back=False, public=source.port, aside=aside, before=target.port)
+        note_handover(
+            pair,
+            back=False,
+            home=source.port,
+            public=source.port,
+            aside=aside,
+            before=target.port,
+        )
     source.call("CONFIG", "SET", "repl-ping-replica-period", 86400)
     offset = source.info("replication")["master_repl_offset"]
     if wait:
@@ -90,7 +99,7 @@ def test_who_was_restarted_and_may_have_served_is_not_gone_back_from_silently(
     source, target = pair.source, pair.target
     put(target, 50)
     public, aside = target.current_port, source.current_port
-    note_handover(pair, back=True, public=public, aside=aside + 1, before=aside)
+    note_handover(pair, back=True, home=public, public=public, aside=aside + 1, before=aside)
     with target.client() as client, client.pipeline(transaction=True) as transaction:
         transaction.execute_command("CONFIG", "SET", "port", aside + 1)
         transaction.execute_command("REPLICAOF", "127.0.0.1", public)
@@ -328,7 +337,9 @@ def kill_between(pair: Pair) -> None:
     """Do a rollback's demotion, let the source die, and run the rollback again."""
     source, target = pair.source, pair.target
     aside = source.current_port
-    note_handover(pair, back=True, public=source.port, aside=target.port, before=aside)
+    note_handover(
+        pair, back=True, home=source.port, public=source.port, aside=target.port, before=aside
+    )
     with target.client() as client, client.pipeline(transaction=True) as transaction:
         transaction.execute_command("CONFIG", "SET", "port", target.port)
         transaction.execute_command("REPLICAOF", "127.0.0.1", source.port)
@@ -340,7 +351,14 @@ def kill_between(pair: Pair) -> None:
 def test_without_a_takeover_a_dead_target_gives_the_service_back(pair: Pair) -> None:
     pair.follow(100)
     source, target = pair.source, pair.target
-    note_handover(pair, back=False, public=target.port, aside=source.port, before=target.port)
+    note_handover(
+        pair,
+        back=False,
+        home=source.port,
+        public=target.port,
+        aside=source.port,
+        before=target.port,
+    )
     source.call("REPLICAOF", "127.0.0.1", target.port)
     target.kill()
     done = rb.rollback(**pair.given)

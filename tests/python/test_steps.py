@@ -59,7 +59,8 @@ def test_every_step_in_order_each_dry_then_real_then_again(pair: Pair) -> None:
             assert result.warnings == [], name
             assert 0 < result.elapsed < 20
             assert result.before["target"]["role"] in ("master", "replica")
-        assert again.before == again.after
+        if step is not rb.replicate:  # the initial sync goes on meanwhile
+            assert again.before == again.after, name
     assert not pair.source.alive
     assert pair.target.current_port == public
     assert data_of(pair.target) == data

@@ -268,6 +268,22 @@ options:
     default: true
 """
 
+    REDIRECT = r"""
+options:
+  redirect:
+    description:
+      - How clients arrive at the target.
+      - With V(takeover) the target takes over the source's port, which needs both on one host,
+        and the source moves to O(aside_port).
+      - With V(none) they are moved by other means, such as a load balancer or a change in the
+        applications' configuration.
+      - A rollback leads clients back the way they came, which the journal knows. It needs this
+        only for the passwords in it.
+    type: str
+    choices: [takeover, none]
+    default: takeover
+"""
+
     LOCK = r"""
 options:
   break_lock:

@@ -57,6 +57,10 @@ HANDOVER = {
     "rewrite": {"type": "bool", "default": True},
     "guard": {"type": "bool", "default": True},
 }
+# How clients are moved, and what each way has to know.
+REDIRECT = {
+    "redirect": {"type": "str", "choices": ["takeover", "none"], "default": "takeover"},
+}
 # The option of every module that keeps other controllers out.
 LOCK = {"break_lock": {"type": "bool", "default": False}}
 # Parameters of a server whose values are secrets, as in src/server/config.rs.
@@ -123,12 +127,24 @@ def endpoints(params):
     }
 
 
+def with_redirect(own):
+    """The options of a step, with the way that clients are moved as one argument."""
+    ways = {name: own[name] for name in REDIRECT if name in own}
+    if not ways:
+        return own
+    word = ways.pop("redirect")
+    given = {k: v for k, v in ways.get(word, {}).items() if v is not None}
+    rest = {k: v for k, v in own.items() if k not in REDIRECT}
+    return {**rest, "redirect": {word: given} if word in ways else word}
+
+
 def run_step(module, step):
     """Run the step and return what it reports, ready for exit_json. An error ends the module."""
     if IMPORT_ERROR:
         respawn_or_fail(module)
     connection = connection_spec(PAIR)
     own = {k: v for k, v in module.params.items() if k not in connection and v is not None}
+    own = with_redirect(own)
     try:
         result = getattr(redis_baton, step)(
             **endpoints(module.params),

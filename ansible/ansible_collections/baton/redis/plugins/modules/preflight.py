@@ -18,16 +18,6 @@ description:
 author:
   - The redis-baton authors (@redis-baton)
 options:
-  redirect:
-    description:
-      - How clients arrive at the target.
-      - With V(takeover) the target takes over the source's port, which needs both on one host,
-        and the source moves to O(aside_port).
-      - With V(none) they are moved by other means, such as a load balancer or a change in the
-        applications' configuration.
-    type: str
-    choices: [takeover, none]
-    default: takeover
   aside_port:
     description:
       - Port the source moves to when the target takes over its own. Without it the first free
@@ -46,6 +36,7 @@ options:
     default: true
 extends_documentation_fragment:
   - baton.redis._baton
+  - baton.redis._baton.redirect
   - baton.redis._baton.attributes
 seealso:
   - module: baton.redis.replicate
@@ -180,6 +171,7 @@ remedy:
 """
 
 from ansible_collections.baton.redis.plugins.module_utils._baton import (
+    REDIRECT,
     baton_module,
     run_step,
 )
@@ -187,7 +179,7 @@ from ansible_collections.baton.redis.plugins.module_utils._baton import (
 
 def main():
     module = baton_module(
-        redirect={"type": "str", "choices": ["takeover", "none"], "default": "takeover"},
+        **REDIRECT,
         aside_port={"type": "int"},
         force={"type": "bool", "default": False},
         fail={"type": "bool", "default": True},

@@ -25,6 +25,7 @@ author:
   - The redis-baton authors (@redis-baton)
 extends_documentation_fragment:
   - baton.redis._baton
+  - baton.redis._baton.redirect
   - baton.redis._baton.handover
   - baton.redis._baton.lock
   - baton.redis._baton.attributes
@@ -142,6 +143,7 @@ remedy:
 from ansible_collections.baton.redis.plugins.module_utils._baton import (
     HANDOVER,
     LOCK,
+    REDIRECT,
     baton_module,
     exit_step,
     run_step,
@@ -150,6 +152,7 @@ from ansible_collections.baton.redis.plugins.module_utils._baton import (
 
 def main():
     module = baton_module(
+        **REDIRECT,
         **HANDOVER,
         **LOCK,
     )

@@ -22,16 +22,6 @@ description:
 author:
   - The redis-baton authors (@redis-baton)
 options:
-  redirect:
-    description:
-      - How clients arrive at the target.
-      - With V(takeover) the target takes over the source's port, which needs both on one host,
-        and the source moves to O(aside_port).
-      - With V(none) they are moved by other means, such as a load balancer or a change in the
-        applications' configuration.
-    type: str
-    choices: [takeover, none]
-    default: takeover
   aside_port:
     description:
       - Port the source moves to when the target takes over its own. Without it the first free
@@ -73,6 +63,7 @@ options:
     default: 60.0
 extends_documentation_fragment:
   - baton.redis._baton
+  - baton.redis._baton.redirect
   - baton.redis._baton.handover
   - baton.redis._baton.lock
   - baton.redis._baton.attributes
@@ -184,6 +175,7 @@ remedy:
 from ansible_collections.baton.redis.plugins.module_utils._baton import (
     HANDOVER,
     LOCK,
+    REDIRECT,
     baton_module,
     exit_step,
     run_step,
@@ -192,7 +184,7 @@ from ansible_collections.baton.redis.plugins.module_utils._baton import (
 
 def main():
     module = baton_module(
-        redirect={"type": "str", "choices": ["takeover", "none"], "default": "takeover"},
+        **REDIRECT,
         aside_port={"type": "int"},
         force={"type": "bool", "default": False},
         until={

@@ -1,0 +1,142 @@
+//! How clients are made to arrive at the promoted server, one file a way. Each has the same moments in the protocol:
+//!
+//! | moment | when | if it fails |
+//! |---|---|---|
+//! | [`Redirect::look`] | before anything is changed | the findings say so |
+//! | [`Moving::hold`] | in the pause, when the promoted one has everything: from now on nobody new reaches the demoted one | the pause ends, and all is as before |
+//! | [`ports::leave`], [`ports::arrive`] | within the two transactions | as the transaction |
+//! | [`Moving::arrive`] | the promoted one is master: who waits is let in | the guard and a rerun do it |
+//! | [`Moving::come_back`] | the demoted one serves again | the guard and a rerun do it |
+//!
+//! Each can be done again at any time: it looks first, and does what is left to do. What a way must know for that is in
+//! the journal before the pause, as its [`Plan`].
+
+pub mod ports;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decide::findings::Finding,
+    error::{Error, Result},
+    journal::Handover,
+    pair::Pair,
+    server::Server,
+};
+
+/// How clients are moved, as it is wished. May hold passwords, so it has no `Debug` and is in no journal.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Redirect {
+    /// The target takes the source's port over (both on one host).
+    #[default]
+    Takeover,
+    /// Clients are moved by other means.
+    None,
+}
+
+/// What a way has found out and needs to know later, to be done, done again and undone. It has no secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Plan {
+    /// Ports are all there is.
+    #[default]
+    Ports,
+}
+
+impl Redirect {
+    /// Reads what a caller gave, as JSON: a word, or a mapping of a word to its options.
+    pub fn parse(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(|e| Error::input("redirect", e))
+    }
+
+    /// Whether the target takes the source's port over.
+    pub fn takes_over(&self) -> bool {
+        *self == Redirect::Takeover
+    }
+
+    /// Whether the source leaves its port, so that a free one is needed for it.
+    pub fn leaves_port(&self) -> bool {
+        *self == Redirect::Takeover
+    }
+
+    /// Looks at what is to move the clients, and lists what stands against it. Changes nothing.
+    pub async fn look(&self, _pair: &Pair) -> Result<(Plan, Vec<Finding>)> {
+        Ok((Plan::Ports, Vec::new()))
+    }
+
+    /// What clients see of the switchover, for the plan of `preflight`.
+    pub fn sentence(&self, source: &Server, target: &Server, aside: u16) -> String {
+        let pause = "switchover: writes on the source wait for some milliseconds, every client is disconnected once";
+        match self {
+            Redirect::Takeover => format!(
+                "{pause}, the source moves to port {aside} and {target} takes its address {} over",
+                source.endpoint
+            ),
+            Redirect::None => format!("{pause} and has to come to the target by your own means"),
+        }
+    }
+}
+
+impl Plan {
+    /// Looks again, for the way back.
+    pub async fn look_again(&self, _pair: &Pair, _redirect: &Redirect) -> Result<Plan> {
+        Ok(self.clone())
+    }
+
+    /// Whether there is anything to do under the pause.
+    pub fn holds(&self) -> bool {
+        match self {
+            Plan::Ports => false,
+        }
+    }
+
+    /// Whether there is anything to do beyond the promotion.
+    pub fn arrives(&self) -> bool {
+        match self {
+            Plan::Ports => false,
+        }
+    }
+}
+
+/// The clients of one handover. What a moment returns is what it did, as a result's `actions`: told later, since
+/// listeners must not cost the clients time.
+pub struct Moving<'a> {
+    /// The handover, with the plan.
+    pub handover: &'a Handover,
+    /// What was wished: the logins that the plan does not have.
+    pub redirect: &'a Redirect,
+    /// The server that serves before; none if it is gone.
+    pub demoted: Option<&'a Server>,
+    /// The server that serves afterwards; none if it is gone.
+    pub promoted: Option<&'a Server>,
+}
+
+impl Moving<'_> {
+    /// From now on nobody new reaches the demoted server.
+    pub async fn hold(&self) -> Result<Vec<String>> {
+        match &self.handover.plan {
+            Plan::Ports => Ok(Vec::new()),
+        }
+    }
+
+    /// Clients arrive at the promoted server, which is the master.
+    pub async fn arrive(&self) -> Result<Vec<String>> {
+        match &self.handover.plan {
+            Plan::Ports => Ok(Vec::new()),
+        }
+    }
+
+    /// Clients arrive at the demoted server, which is the master again.
+    pub async fn come_back(&self) -> Result<Vec<String>> {
+        match &self.handover.plan {
+            Plan::Ports => Ok(Vec::new()),
+        }
+    }
+
+    /// What a whole handover would do, as a dry run shows it.
+    pub fn planned(&self) -> Vec<String> {
+        match &self.handover.plan {
+            Plan::Ports => Vec::new(),
+        }
+    }
+}
