@@ -108,6 +108,8 @@ codes! {
     TakeoverImpossible, "takeover_impossible", Refused;
     /// What moves the clients (a proxy, Sentinel, a relay) can't do so, or did not.
     RedirectFailed, "redirect_failed", Refused;
+    /// A hook failed, or took too long.
+    HookFailed, "hook_failed", Failed;
     /// Something else listens on the port that the source would move to.
     AsidePortTaken, "aside_port_taken", Refused;
     /// The target can't reach the source by the address given, as far as can be seen.

@@ -8,6 +8,7 @@
 //!   [against](decide::findings) it, who can read [whose](decide::compat) data, the [handover](decide::handover).
 //! - [`handover`]: carries out what the handover machine says; [`fence`] does so where the source is older than 6.2.
 //! - [`redirect`]: how clients are made to arrive at the new server.
+//! - [`hook`]: commands and functions of the operator at the moments of a handover.
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
 //! - [`host`]: the host this runs on: a server's process, its directory, its unit; memory and disk.
@@ -21,6 +22,7 @@ pub mod error;
 pub mod facts;
 pub mod fence;
 pub mod handover;
+pub mod hook;
 pub mod host;
 pub mod journal;
 pub mod pair;

@@ -74,6 +74,19 @@ pub enum Event {
         /// How long it took.
         microseconds: u64,
     },
+    /// A hook has ended.
+    Hook {
+        /// Its moment.
+        moment: &'static str,
+        /// The program, or the name of the function.
+        hook: String,
+        /// How long it took.
+        microseconds: u64,
+        /// Why it failed, if it did.
+        failed: Option<String>,
+        /// The last lines that a program has written.
+        output: Vec<String>,
+    },
     /// Something the operator should know.
     Warning {
         /// In one sentence.

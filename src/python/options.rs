@@ -1,15 +1,20 @@
 //! Arguments of Python functions, read into the options of steps: ranges are checked here, under the argument's name.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use pyo3::{
+    exceptions::PyException,
     prelude::*,
     types::{PyBool, PyInt, PyList, PyMapping, PyString, PyTuple},
 };
 
-use super::convert::exception;
+use super::{
+    call::{Raised, keep},
+    convert::{exception, to_py},
+};
 use crate::{
     Error, Result,
+    hook::{Hook, Hooks, Moment},
     redirect::Redirect,
     step::{self, Login, seconds},
 };
@@ -33,6 +38,57 @@ pub fn wished_redirect(given: Option<&Bound<'_, PyAny>>) -> PyResult<Redirect> {
         Err(_) => Err(Error::input("redirect", "is neither a word nor a mapping of a word to its options")),
     };
     parsed.map_err(|error| exception(&error, None))
+}
+
+/// A mapping of moments to commands, each a list of words, or functions. What a function raises that is no ordinary
+/// exception, such as Ctrl-C, is kept in `raised`.
+pub fn wished_hooks(given: Option<&Bound<'_, PyAny>>, timeout: f64, raised: &Raised) -> Result<Hooks> {
+    let wrong = |problem: &str| Error::input("hooks", problem);
+    let timeout = seconds("hook_timeout", timeout)?;
+    let mut hooks = BTreeMap::new();
+    let Some(given) = given else { return Ok(Hooks::new(hooks, timeout)) };
+    let mapping =
+        given.cast::<PyMapping>().map_err(|_| wrong("is not a mapping of moments to commands or functions"))?;
+    for item in mapping.items().map_err(|_| wrong("can't be read"))? {
+        let (moment, what): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+            item.extract().map_err(|_| wrong("can't be read"))?;
+        let moment: String = moment.extract().map_err(|_| wrong("a moment is not a string"))?;
+        let moment = Moment::parse(&moment)?;
+        hooks.insert(moment, hook(moment, &what, raised)?);
+    }
+    Ok(Hooks::new(hooks, timeout))
+}
+
+fn hook(moment: Moment, what: &Bound<'_, PyAny>, raised: &Raised) -> Result<Hook> {
+    if what.is_callable() {
+        return Ok(function(what, raised));
+    }
+    let is_list = what.is_instance_of::<PyList>() || what.is_instance_of::<PyTuple>();
+    match what.extract::<Vec<String>>() {
+        Ok(words) if is_list => Hook::command(moment, words),
+        _ => Err(Error::input(
+            "hooks",
+            format!("{}: is neither a list of words (a program and its arguments) nor a function", moment.as_str()),
+        )),
+    }
+}
+
+fn function(function: &Bound<'_, PyAny>, raised: &Raised) -> Hook {
+    let name = function.getattr("__qualname__").and_then(|name| name.extract());
+    let (function, raised) = (function.clone().unbind(), Arc::clone(raised));
+    let call = move |facts: &serde_json::Value| {
+        Python::attach(|py| {
+            let called = to_py(py, facts).and_then(|facts| function.call1(py, (facts,)));
+            called.map(drop).map_err(|error| {
+                let text = error.to_string();
+                if !error.is_instance_of::<PyException>(py) {
+                    keep(&raised, error);
+                }
+                text
+            })
+        })
+    };
+    Hook::Function { name: name.unwrap_or_else(|_| "a function".to_owned()), call: Arc::new(call) }
 }
 
 pub fn checks(redirect: Redirect, aside_port: Option<i64>, force: bool) -> Result<step::preflight::Options> {
@@ -118,6 +174,7 @@ pub struct Handover {
     pub replication_user: Option<String>,
     pub replication_password: Option<String>,
     pub rewrite: bool,
+    pub hooks: Hooks,
     pub guard: bool,
 }
 
@@ -140,6 +197,7 @@ impl Handover {
             login: login(self.replication_user, self.replication_password)?,
             max_latency: seconds("max_latency", self.max_latency)?,
             rewrite: self.rewrite,
+            hooks: self.hooks,
             guard: self.guard.then_some(guard_command),
         })
     }

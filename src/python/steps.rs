@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 
 use super::{
-    call::{Alone, Common},
+    call::{Alone, Common, Raised},
     convert::exception,
     options::{
-        Handover, at_least, checks, guard_command, login, parameters as read_parameters, quiescence, wished_redirect,
-        within,
+        Handover, at_least, checks, guard_command, login, parameters as read_parameters, quiescence, wished_hooks,
+        wished_redirect, within,
     },
 };
 use crate::{
@@ -161,7 +161,7 @@ pub fn verify(
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect=None, aside_port=None, pause_budget=1.0, patience=30.0, attempts=16,
     max_lag_bytes=65536, max_latency=0.025,
-    backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, guard=true,
+    backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true,
     break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn switchover(
     py: Python<'_>,
@@ -178,12 +178,16 @@ pub fn switchover(
     replication_user: Option<String>,
     replication_password: Option<String>,
     rewrite: bool,
+    hooks: Option<&Bound<'_, PyAny>>,
+    hook_timeout: f64,
     guard: bool,
     break_lock: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Switchover> {
+    let raised = Raised::default();
+    let hooks = wished_hooks(hooks, hook_timeout, &raised).map_err(|e| exception(&e, None))?;
     let handover = Handover {
         redirect: wished_redirect(redirect)?,
         aside_port,
@@ -196,10 +200,11 @@ pub fn switchover(
         replication_user,
         replication_password,
         rewrite,
+        hooks,
         guard,
     };
     let guard_command = guard_command(py)?;
-    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
+    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
         let options = handover.options(guard_command)?;
         Ok(async move { step::switchover::switchover(&call, &options).await })
     })
@@ -208,7 +213,7 @@ pub fn switchover(
 /// Make the source serve again, while it is warm.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect=None, pause_budget=1.0, patience=30.0, attempts=16, max_lag_bytes=65536,
-    max_latency=0.025, backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, guard=true,
+    max_latency=0.025, backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true,
     break_lock=false, dry_run=false,
     journal_dir=None, on_event=None))]
 pub fn rollback(
@@ -225,12 +230,16 @@ pub fn rollback(
     replication_user: Option<String>,
     replication_password: Option<String>,
     rewrite: bool,
+    hooks: Option<&Bound<'_, PyAny>>,
+    hook_timeout: f64,
     guard: bool,
     break_lock: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Switchover> {
+    let raised = Raised::default();
+    let hooks = wished_hooks(hooks, hook_timeout, &raised).map_err(|e| exception(&e, None))?;
     let handover = Handover {
         redirect: wished_redirect(redirect)?,
         aside_port: None,
@@ -243,10 +252,11 @@ pub fn rollback(
         replication_user,
         replication_password,
         rewrite,
+        hooks,
         guard,
     };
     let guard_command = guard_command(py)?;
-    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
+    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
         let options = handover.options(guard_command)?;
         Ok(async move { step::rollback::rollback(&call, &options).await })
     })
@@ -382,7 +392,7 @@ pub fn persistence(
     replication_user=None, replication_password=None, sync_timeout=3600.0, sample_keys=20, pause_budget=1.0,
     patience=30.0, attempts=16, max_lag_bytes=65536, max_latency=0.025,
     backlog_bytes=268435456, quiet_for=1.0, wait_timeout=60.0,
-    rewrite=true, guard=true, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
+    rewrite=true, hooks=None, hook_timeout=30.0, guard=true, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn upgrade(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
@@ -404,6 +414,8 @@ pub fn upgrade(
     quiet_for: f64,
     wait_timeout: f64,
     rewrite: bool,
+    hooks: Option<&Bound<'_, PyAny>>,
+    hook_timeout: f64,
     guard: bool,
     break_lock: bool,
     dry_run: bool,
@@ -413,6 +425,8 @@ pub fn upgrade(
     let until = Step::parse(until).map_err(|e| exception(&e, None))?;
     let redirect = wished_redirect(redirect)?;
     let checks = checks(redirect.clone(), aside_port, force).map_err(|e| exception(&e, None))?;
+    let raised = Raised::default();
+    let hooks = wished_hooks(hooks, hook_timeout, &raised).map_err(|e| exception(&e, None))?;
     let handover = Handover {
         redirect,
         aside_port,
@@ -425,10 +439,11 @@ pub fn upgrade(
         replication_user: replication_user.clone(),
         replication_password: replication_password.clone(),
         rewrite,
+        hooks,
         guard,
     };
     let guard_command = guard_command(py)?;
-    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
+    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
         let timeout = seconds("wait_timeout", wait_timeout)?;
         let options = procedure::Options {
             until,
