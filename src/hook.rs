@@ -314,7 +314,7 @@ fn told(run: &Run, performed: Option<Performed>) -> Option<Error> {
     let performed = performed?;
     performed.tell(run);
     if let Some(action) = performed.action() {
-        run.action(action);
+        run.mention(action);
     }
     performed.error()
 }

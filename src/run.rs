@@ -103,6 +103,8 @@ pub struct Run {
     caller: Arc<Caller>,
     started: Instant,
     actions: Mutex<Vec<String>>,
+    /// Whether one of them was for a server.
+    sent: AtomicBool,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -136,7 +138,14 @@ impl Run {
     }
 
     fn of(dry: bool, caller: Arc<Caller>) -> Self {
-        Run { dry, caller, started: Instant::now(), actions: Mutex::default(), warnings: Mutex::default() }
+        Run {
+            dry,
+            caller,
+            started: Instant::now(),
+            actions: Mutex::default(),
+            sent: AtomicBool::default(),
+            warnings: Mutex::default(),
+        }
     }
 
     /// Tells this call from every other one.
@@ -147,6 +156,7 @@ impl Run {
     /// Takes over what a part has noted.
     pub fn take_in(&self, part: &Run) {
         lock(&self.actions).extend(part.actions());
+        self.sent.fetch_or(part.sent.load(Ordering::SeqCst), Ordering::SeqCst);
         lock(&self.warnings).extend(part.warnings());
     }
 
@@ -157,6 +167,12 @@ impl Run {
 
     /// Notes a command that changes a server; in a dry run, one that would be sent.
     pub fn action(&self, action: String) {
+        self.sent.store(true, Ordering::SeqCst);
+        self.mention(action);
+    }
+
+    /// Notes something else that was done, which changes no server.
+    pub fn mention(&self, action: String) {
         self.emit(&Event::Action { action: action.clone() });
         lock(&self.actions).push(action);
     }
@@ -203,7 +219,7 @@ impl Run {
 
     /// An error as it is true for this run: once commands were sent, "unchanged" no longer is.
     pub fn truthful(&self, error: Error) -> Error {
-        let sent = !self.dry && !lock(&self.actions).is_empty();
+        let sent = !self.dry && self.sent.load(Ordering::SeqCst);
         match error.state {
             State::Unchanged if sent => error.state(State::Interrupted),
             _ => error,

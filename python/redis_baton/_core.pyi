@@ -9,6 +9,9 @@ _OnEvent: TypeAlias = Callable[[_Event], object]
 _Value: TypeAlias = str | int | float  # bool is an int
 # A word, or a mapping of one to its options.
 _Redirect: TypeAlias = Literal["takeover", "none"] | Mapping[str, Mapping[str, Any]]
+# By moment, a program with its arguments or a function that is given the facts.
+_Moment: TypeAlias = Literal["before", "paused", "promoted", "after", "undone"]
+_Hook: TypeAlias = Sequence[str] | Callable[[dict[str, Any]], object]
 _Mode: TypeAlias = Literal["rdb", "aof", "both", "none"]
 _Fsync: TypeAlias = Literal["always", "everysec", "no"]
 _Step: TypeAlias = Literal[
@@ -1182,6 +1185,8 @@ def switchover(
     replication_user: str | None = None,
     replication_password: str | None = None,
     rewrite: bool = True,
+    hooks: Mapping[_Moment, _Hook] | None = None,
+    hook_timeout: float = 30.0,
     guard: bool = True,
     break_lock: bool = False,
     dry_run: bool = False,
@@ -1210,6 +1215,12 @@ def switchover(
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         rewrite: save the new master's configuration to its file, if it has one.
+        hooks: commands (lists of words, which no shell reads) or functions, by the moments `before`,
+            `paused`, `promoted`, `after` and `undone`. A command is told the facts in its
+            environment (`REDIS_BATON_SERVING`) and as JSON on its standard input, a function as a
+            dict. A status other than 0, or an exception, is a failure.
+        hook_timeout: seconds each may take; `paused` also no more than three quarters of
+            `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
             it.
         break_lock: cut off another controller that is at work on these servers.
@@ -1238,6 +1249,8 @@ def rollback(
     replication_user: str | None = None,
     replication_password: str | None = None,
     rewrite: bool = True,
+    hooks: Mapping[_Moment, _Hook] | None = None,
+    hook_timeout: float = 30.0,
     guard: bool = True,
     break_lock: bool = False,
     dry_run: bool = False,
@@ -1264,6 +1277,12 @@ def rollback(
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         rewrite: save the new master's configuration to its file, if it has one.
+        hooks: commands (lists of words, which no shell reads) or functions, by the moments `before`,
+            `paused`, `promoted`, `after` and `undone`. A command is told the facts in its
+            environment (`REDIS_BATON_SERVING`) and as JSON on its standard input, a function as a
+            dict. A status other than 0, or an exception, is a failure.
+        hook_timeout: seconds each may take; `paused` also no more than three quarters of
+            `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
             it.
         break_lock: cut off another controller that is at work on these servers.
@@ -1543,6 +1562,8 @@ def upgrade(
     quiet_for: float = 1.0,
     wait_timeout: float = 60.0,
     rewrite: bool = True,
+    hooks: Mapping[_Moment, _Hook] | None = None,
+    hook_timeout: float = 30.0,
     guard: bool = True,
     break_lock: bool = False,
     dry_run: bool = False,
@@ -1577,6 +1598,12 @@ def upgrade(
         quiet_for: seconds for which nothing may arrive.
         wait_timeout: seconds to wait at most.
         rewrite: save the new master's configuration to its file, if it has one.
+        hooks: commands (lists of words, which no shell reads) or functions, by the moments `before`,
+            `paused`, `promoted`, `after` and `undone`. A command is told the facts in its
+            environment (`REDIS_BATON_SERVING`) and as JSON on its standard input, a function as a
+            dict. A status other than 0, or an exception, is a failure.
+        hook_timeout: seconds each may take; `paused` also no more than three quarters of
+            `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
             it.
         break_lock: cut off another controller that is at work on these servers.

@@ -69,6 +69,29 @@ def test_persistence(server: ServerFactory, tmp_path: Path) -> None:
     assert one.call("CONFIG", "GET", "save") == {"save": "3600 1 300 100"}
 
 
+def test_hooks(server: ServerFactory, tmp_path: Path) -> None:
+    """The command leads clients to the target, and back."""
+    source, target = server("redis-7.0"), server("redis-8.0")
+    redis_baton.replicate(source=source.url, target=target.url)
+    redis_baton.wait_synced(source=source.url, target=target.url)
+    command, address = tmp_path / "lead-clients", tmp_path / "redis-address"
+    command.write_text(block("redirects/hooks.md", "sh").replace("/etc/redis-address", str(address)))
+    command.chmod(0o755)
+
+    def here(text: str) -> str:
+        text = text.replace("/usr/local/bin/lead-clients", str(command))
+        text = text.replace("redis-new.example:6379", f"127.0.0.1:{target.port}")
+        of_source, new, of_target = text.partition("login_host: redis-new.example")
+        of_target = of_target.replace("6379", str(target.port))
+        return at(of_source, source) + new.replace("redis-new.example", target.host) + of_target
+
+    assert run_python(here(block("redirects/hooks.md", "python")))["done"].warm
+    assert address.read_text() == f"127.0.0.1:{target.port}\n"
+    run_tasks(here(block("redirects/hooks.md", "yaml")), tmp_path / "ansible")
+    assert address.read_text() == f"127.0.0.1:{source.port}\n"
+    assert source.role == "master"
+
+
 def test_launch(server: ServerFactory, tmp_path: Path) -> None:
     """The console example launches a target, the tasks at its end remove it."""
     source, program = server("redis-7.0"), find("valkey-9.1")

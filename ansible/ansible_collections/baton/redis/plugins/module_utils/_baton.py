@@ -55,6 +55,14 @@ HANDOVER = {
     "replication_user": {"type": "str"},
     "replication_password": {"type": "str", "no_log": True},
     "rewrite": {"type": "bool", "default": True},
+    "hooks": {
+        "type": "dict",
+        "options": {
+            moment: {"type": "list", "elements": "str"}
+            for moment in ("before", "paused", "promoted", "after", "undone")
+        },
+    },
+    "hook_timeout": {"type": "float", "default": 30.0},
     "guard": {"type": "bool", "default": True},
 }
 # How clients are moved, and what each way has to know.
@@ -145,6 +153,8 @@ def run_step(module, step):
     connection = connection_spec(PAIR)
     own = {k: v for k, v in module.params.items() if k not in connection and v is not None}
     own = with_redirect(own)
+    if "hooks" in own:
+        own["hooks"] = {k: v for k, v in own["hooks"].items() if v is not None}
     try:
         result = getattr(redis_baton, step)(
             **endpoints(module.params),
