@@ -1215,10 +1215,10 @@ def switchover(
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         rewrite: save the new master's configuration to its file, if it has one.
-        hooks: commands (lists of words, which no shell reads) or functions, by the moments `before`,
-            `paused`, `promoted`, `after` and `undone`. A command is told the facts in its
-            environment (`REDIS_BATON_SERVING`) and as JSON on its standard input, a function as a
-            dict. A status other than 0, or an exception, is a failure.
+        hooks: commands (lists of words, which no shell reads) or functions, by the moments
+            `before`, `paused`, `promoted`, `after` and `undone`. A command is told the facts in
+            its environment (such as `REDIS_BATON_SERVING`) and as JSON on its standard input, a
+            function as a dict. A status other than 0, or an exception, is a failure.
         hook_timeout: seconds each may take; `paused` also no more than three quarters of
             `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
@@ -1277,10 +1277,10 @@ def rollback(
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         rewrite: save the new master's configuration to its file, if it has one.
-        hooks: commands (lists of words, which no shell reads) or functions, by the moments `before`,
-            `paused`, `promoted`, `after` and `undone`. A command is told the facts in its
-            environment (`REDIS_BATON_SERVING`) and as JSON on its standard input, a function as a
-            dict. A status other than 0, or an exception, is a failure.
+        hooks: commands (lists of words, which no shell reads) or functions, by the moments
+            `before`, `paused`, `promoted`, `after` and `undone`. A command is told the facts in
+            its environment (such as `REDIS_BATON_SERVING`) and as JSON on its standard input, a
+            function as a dict. A status other than 0, or an exception, is a failure.
         hook_timeout: seconds each may take; `paused` also no more than three quarters of
             `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
@@ -1598,10 +1598,10 @@ def upgrade(
         quiet_for: seconds for which nothing may arrive.
         wait_timeout: seconds to wait at most.
         rewrite: save the new master's configuration to its file, if it has one.
-        hooks: commands (lists of words, which no shell reads) or functions, by the moments `before`,
-            `paused`, `promoted`, `after` and `undone`. A command is told the facts in its
-            environment (`REDIS_BATON_SERVING`) and as JSON on its standard input, a function as a
-            dict. A status other than 0, or an exception, is a failure.
+        hooks: commands (lists of words, which no shell reads) or functions, by the moments
+            `before`, `paused`, `promoted`, `after` and `undone`. A command is told the facts in
+            its environment (such as `REDIS_BATON_SERVING`) and as JSON on its standard input, a
+            function as a dict. A status other than 0, or an exception, is a failure.
         hook_timeout: seconds each may take; `paused` also no more than three quarters of
             `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in

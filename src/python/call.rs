@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyKeyboardInterrupt, prelude::*};
 
 use super::{
     convert::{exception, to_py},
@@ -126,10 +126,8 @@ where
         (None, Ok(result)) => Ok(result),
         (None, Err(error)) => Err(exception(&run.truthful(error), Some(&run))),
         // A bare KeyboardInterrupt would not say in what state things are.
-        (Some(raised), Err(error))
-            if error.code == Code::Cancelled && raised.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) =>
-        {
-            Err(exception(&run.truthful(error), Some(&run)))
+        (Some(raised), Err(error)) if raised.is_instance_of::<PyKeyboardInterrupt>(py) => {
+            Err(PyKeyboardInterrupt::new_err(run.truthful(error).to_string()))
         }
         (Some(raised), _) => Err(raised),
     }

@@ -70,13 +70,15 @@ def test_the_steps_of_an_upgrade(
 ) -> None:
     source, target = pair
     public, aside = source.port, target.port
+    diary = journal_dir.with_name("diary")
+    note = ["sh", "-c", 'echo "$REDIS_BATON_MOMENT $REDIS_BATON_SERVING" >>"$0"', str(diary)]
     outcome = ansible.tasks(
         [
             *thrice("preflight"),
             *thrice("replicate"),
             *thrice("wait_synced"),
             *thrice("verify", sample_keys=50),
-            *thrice("switchover"),
+            *thrice("switchover", hooks={"before": note, "promoted": note}, hook_timeout=5),
             *twice("clients"),
             *thrice("wait_quiescent", quiet_for=0.2),
             *thrice("rollback"),
@@ -106,6 +108,9 @@ def test_the_steps_of_an_upgrade(
     switched = outcome.of("switchover")[1].result
     assert switched["serving"].endswith(f":{public}")
     assert switched["warm"] is True
+    assert diary.read_text().splitlines() == [
+        f"{moment} 127.0.0.1:{public}" for moment in ("before", "promoted")
+    ]
     rolled_back = outcome.of("rollback")[1].result
     assert rolled_back["serving"].endswith(f":{public}")
     assert rolled_back["parked"].endswith(f":{aside}")

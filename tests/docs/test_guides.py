@@ -75,7 +75,9 @@ def test_hooks(server: ServerFactory, tmp_path: Path) -> None:
     redis_baton.replicate(source=source.url, target=target.url)
     redis_baton.wait_synced(source=source.url, target=target.url)
     command, address = tmp_path / "lead-clients", tmp_path / "redis-address"
-    command.write_text(block("redirects/hooks.md", "sh").replace("/etc/redis-address", str(address)))
+    command.write_text(
+        block("redirects/hooks.md", "sh").replace("/etc/redis-address", str(address))
+    )
     command.chmod(0o755)
 
     def here(text: str) -> str:

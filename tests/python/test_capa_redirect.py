@@ -1,4 +1,4 @@
-"""Clients of Valkey that have announced `CLIENT CAPA redirect`: cut like all others, then led by the old server."""
+"""Clients of Valkey that have announced `CLIENT CAPA redirect`: cut like all, then led on."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_one_that_fails_under_the_pause_ends_it_and_all_is_as_before(
             noted = [] if hook is mistaken else ["paused"]
             assert diary.moments == ["before", *noted, "undone"]
         # What a function raises that is no ordinary exception is the caller's.
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="undone: all is as before"):
             rb.switchover(**pair.given, hooks=diary.hooks(paused=interrupted))
         assert diary.moments == ["before", "undone"]
         assert pair.roles == ("master", "slave")
