@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import redis
 import redis_baton as rb
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 if TYPE_CHECKING:
     from tests.python.conftest import PairFactory
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 
 def announced(port: int) -> redis.Redis:
     """Return a client that has announced it, on one connection."""
-    client = redis.Redis(port=port, single_connection_client=True, socket_timeout=10)
+    never = Retry(NoBackoff(), 0)  # it would come back without having announced it
+    client = redis.Redis(port=port, single_connection_client=True, socket_timeout=10, retry=never)
     client.execute_command("CLIENT", "CAPA", "redirect")
     return client
 
