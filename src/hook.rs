@@ -35,6 +35,9 @@ pub use command::end;
 /// How long a hook may take, unless it is told otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How the sentence about one that has failed begins.
+const FAILED: &str = "the hook ";
+
 /// So much of the pause a hook may use up: what is left is for the demotion.
 pub fn share_of_pause(pause: Duration) -> Duration {
     pause / 4 * 3
@@ -201,7 +204,7 @@ impl Performed {
             [] => String::new(),
             [.., last] => format!(", having said: {last}"),
         };
-        let found = format!("the hook {} ({}) {failed}{said}", self.moment.as_str(), self.name);
+        let found = format!("{FAILED}{} ({}) {failed}{said}", self.moment.as_str(), self.name);
         let error = Error::new(Code::HookFailed, found).remedy("put that right and run again");
         Some(if self.moment == Moment::Paused { error.state(State::Undone) } else { error })
     }
@@ -227,6 +230,13 @@ impl Hooks {
     /// The same with somebody who is told what runs, and ends it where we are killed.
     pub fn watched(&self, watch: Option<Watch>) -> Self {
         Hooks { watch, ..self.clone() }
+    }
+
+    /// Those that a try has not done: for the next one.
+    pub fn left_by(mut self, run: &Run) -> Self {
+        let done = run.actions();
+        self.hooks.retain(|moment, hook| !done.contains(&action(*moment, hook.name())));
+        self
     }
 
     /// The commands among them: what another process can run too.
@@ -306,6 +316,11 @@ impl Hooks {
     }
 }
 
+/// The warnings about hooks that have failed in a call.
+pub fn failures(run: &Run) -> Vec<String> {
+    run.warnings().into_iter().filter(|warning| warning.starts_with(FAILED)).collect()
+}
+
 fn action(moment: Moment, name: &str) -> String {
     format!("hook {}: {name}", moment.as_str())
 }
@@ -381,6 +396,17 @@ mod tests {
         assert_eq!((error.code, error.state), (Code::HookFailed, State::Undone));
         assert!(error.found.contains("status: 3") && error.found.ends_with("paused a:1"), "{}", error.found);
         assert!(done.action().is_none());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_next_try_does_what_this_one_has_left() {
+        let run = Run::new(false, |_| {});
+        let (done, failed) = (hooks(Moment::Promoted, &["true"], TIMEOUT), hooks(Moment::Undone, &["false"], TIMEOUT));
+        assert!(done.led(&run, Moment::Promoted, &scene()).await);
+        assert!(!failed.led(&run, Moment::Undone, &scene()).await);
+        assert_eq!((run.actions(), failures(&run).len()), (vec!["hook promoted: true".to_owned()], 1));
+        assert!(!done.left_by(&run).has(Moment::Promoted));
+        assert!(failed.left_by(&run).has(Moment::Undone));
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -227,14 +227,16 @@ pub async fn take_over(job: &Job) -> Result<String> {
         hook::end(group);
     }
     let deadline = Deadline::after(PATIENCE);
+    let mut options = job.options();
     let outcome = loop {
         let call = job.call();
-        match rest(&call, job).await {
-            // Nobody else is told of a hook that has failed.
-            Ok(outcome) => break [vec![outcome], call.run.warnings()].concat().join("; "),
+        match rest(&call, job, &options).await {
+            // Of hooks that have failed nobody else hears.
+            Ok(outcome) => break [vec![outcome], hook::failures(&call.run)].concat().join("; "),
             Err(error) if deadline.passed() => break error.to_string(),
             Err(_) => tokio::time::sleep(BREATH).await,
         }
+        options.hooks = options.hooks.left_by(&call.run);
     };
     let call = job.call();
     let journal = Journal::of(call.journal_dir.as_deref(), &call.source, &call.target)?;
@@ -242,8 +244,8 @@ pub async fn take_over(job: &Job) -> Result<String> {
     Ok(outcome)
 }
 
-async fn rest(call: &Call, job: &Job) -> Result<String> {
-    let (to, options) = (job.to, &job.options());
+async fn rest(call: &Call, job: &Job, options: &Options) -> Result<String> {
+    let to = job.to;
     let mut pair = call.begin_alone("guard").await?;
     let look = pair.look().await?;
     if look.stage.serves() == Some(to.other()) {

@@ -218,11 +218,11 @@ def test_one_that_fails_when_the_new_one_serves_is_run_again(pair: Pair, diary: 
     assert diary.moments == []
 
 
-def killed_in(moment: str, pair: Pair, diary: Diary) -> None:
+def killed_in(moment: str, pair: Pair, diary: Diary, **others: object) -> None:
     """Kill a controller while its hook of that moment runs; return when its guard has ended."""
     # The guard has hooks of its own: one that hangs once only.
     once = 'cat >> "$0"; [ -e "$0.pid" ] && exit; echo $$ > "$0.pid"; sleep 600 & wait'
-    hooks = diary.hooks(**{moment: ["sh", "-c", once, str(diary.file)]})
+    hooks = diary.hooks(**{moment: ["sh", "-c", once, str(diary.file)], **others})
     with Controller("switchover", {**pair.given, "hooks": hooks, "pause_budget": 20.0}) as killed:
         eventually(lambda: diary.process is not None, f"the hook {moment} runs", within=20)
         [guard] = killed.guards
@@ -236,10 +236,13 @@ def test_killed_under_the_pause_its_guard_ends_the_hook_and_takes_it_back(
     pair: Pair, diary: Diary
 ) -> None:
     pair.follow()
-    killed_in("paused", pair, diary)
+    killed_in("paused", pair, diary, undone=diary.failing())
     assert diary.moments == ["before", "paused", "undone"]
     assert pair.roles == ("master", "slave")
     assert pair.source.call("SET", "written", "1")
+    [outcome] = [record["outcome"] for record in records_of(pair) if record["record"] == "guarded"]
+    assert "called off" in outcome
+    assert "the hook undone (sh) ended with exit status: 3, having said: it is Friday" in outcome
 
 
 def test_killed_after_the_promotion_its_guard_does_the_rest(pair: Pair, diary: Diary) -> None:
