@@ -8,7 +8,10 @@ use crate::{
     error::Result,
     journal::{Handover, Journal},
     pair::Pair,
-    server::{Server, Side, config::MIN_REPLICAS},
+    server::{
+        Server, Side,
+        config::{MIN_REPLICAS, PRIORITY},
+    },
 };
 
 /// A PING every that many seconds: none in the time of a handover. Each one moves the offset, and a demoted master that
@@ -38,6 +41,10 @@ pub(super) async fn prepare(
     // Right after its promotion nobody follows it yet, and it would refuse all writes.
     if number(MIN_REPLICAS).is_some_and(|wanted| wanted > 0) {
         promoted.raise(journal, MIN_REPLICAS, "0").await?;
+    }
+    // If both controller and guard die between the two transactions, Sentinel does a failover, and only this one has all.
+    if handover.plan.has_rival() {
+        promoted.raise(journal, PRIORITY, "1").await?;
     }
     // Tried now, needed after the promotion.
     find_login(pair, demoted, promoted, handover.from, options.login.as_ref()).await?;
