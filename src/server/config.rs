@@ -24,6 +24,9 @@ pub const MIN_REPLICAS: &str = "min-replicas-to-write";
 /// Whom Sentinel chooses: the lowest, and never 0.
 pub const PRIORITY: &str = "replica-priority";
 
+/// The port at which its master, and so Sentinel, lists a replica; 0 for the one it listens on when it links.
+pub const ANNOUNCED: &str = "replica-announce-port";
+
 /// A login that no server knows. A replica that has it as `masteruser` and `masterauth` stays linked for as long as its
 /// link lives, and can't link again by itself.
 pub const FUSE: &str = "redis-baton-fuse";

@@ -17,16 +17,16 @@ use crate::{
     redirect::{Moving, ports},
     server::{
         Command, Server, Side,
-        config::{MIN_REPLICAS, PRIORITY},
+        config::{ANNOUNCED, MIN_REPLICAS, PRIORITY},
     },
 };
 
 /// What is raised for a handover on the server that is demoted.
-const DEMOTED_SETTINGS: [&str; 5] =
-    ["repl-ping-replica-period", "maxmemory", "masteruser", "masterauth", "tls-replication"];
+const DEMOTED_SETTINGS: [&str; 6] =
+    ["repl-ping-replica-period", "maxmemory", ANNOUNCED, "masteruser", "masterauth", "tls-replication"];
 
 /// What of that is over as soon as it is demoted.
-const CUT_SETTINGS: [&str; 2] = ["repl-ping-replica-period", "maxmemory"];
+const CUT_SETTINGS: [&str; 3] = ["repl-ping-replica-period", "maxmemory", ANNOUNCED];
 
 /// What is raised for it on the server that is promoted.
 const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];

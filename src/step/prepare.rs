@@ -10,7 +10,7 @@ use crate::{
     pair::Pair,
     server::{
         Server, Side,
-        config::{MIN_REPLICAS, PRIORITY},
+        config::{ANNOUNCED, MIN_REPLICAS, PRIORITY},
     },
 };
 
@@ -45,6 +45,12 @@ pub(super) async fn prepare(
     // If both controller and guard die between the two transactions, Sentinel does a failover, and only this one has all.
     if handover.plan.has_rival() {
         promoted.raise(journal, PRIORITY, "1").await?;
+    }
+    // It links from where it is out of the way, and would be listed there for good.
+    if let Some(port) = handover.plan.listed(demoted.side).filter(|_| !handover.fenced)
+        && demoted.config(&[ANNOUNCED]).await?.get(ANNOUNCED).is_some_and(|port| port == "0")
+    {
+        demoted.raise(journal, ANNOUNCED, &port.to_string()).await?;
     }
     // Tried now, needed after the promotion.
     find_login(pair, demoted, promoted, handover.from, options.login.as_ref()).await?;
