@@ -15,6 +15,9 @@ use crate::error::Code;
 /// message that it publishes every two seconds, which waits in a pause: so a pause must be that much shorter.
 pub const HELLO_EVERY: Duration = Duration::from_secs(2);
 
+/// The priority of the replica that is chosen before all others.
+pub const FIRST: u32 = 1;
+
 /// A pause shorter than that is not worth a try.
 const LEAST_PAUSE: Duration = Duration::from_millis(200);
 
@@ -60,13 +63,16 @@ pub struct Known {
     pub run_id: String,
     /// Whether the sentinel takes it for down.
     pub down: bool,
+    /// Of a replica: whom it would choose in a failover.
+    pub priority: Option<u32>,
 }
 
 impl Known {
     /// From what a sentinel lists.
     pub fn of(fields: &BTreeMap<String, String>) -> Option<Self> {
         let run_id = fields.get("runid").cloned().unwrap_or_default();
-        Some(Known { address: Address::of(fields)?, run_id, down: has(fields, "s_down") })
+        let priority = fields.get("slave-priority").and_then(|number| number.parse().ok());
+        Some(Known { address: Address::of(fields)?, run_id, down: has(fields, "s_down"), priority })
     }
 }
 
@@ -105,6 +111,11 @@ impl View {
             replicas: Vec::new(),
             quorum: None,
         })
+    }
+
+    /// Whether it knows that the replica there is the first to be chosen in a failover.
+    pub fn prefers(&self, address: &Address) -> bool {
+        self.replicas.iter().any(|replica| replica.address == *address && replica.priority == Some(FIRST))
     }
 
     /// Whether it knows a sentinel that does not exist: the sender of [`hello`] where there is only one.
@@ -218,7 +229,7 @@ mod tests {
     }
 
     fn known(port: u16, down: bool) -> Known {
-        Known { address: address(port), run_id: format!("id{port}"), down }
+        Known { address: address(port), run_id: format!("id{port}"), down, priority: None }
     }
 
     fn view() -> View {
@@ -258,7 +269,7 @@ mod tests {
         let alone = View { peers: Vec::new(), ..view() };
         assert_eq!(hello(&alone, "m", &address(6380), 8, "x"), "127.0.0.1,0,x,8,m,10.0.0.1,6380,8");
         assert!(!alone.has_stand_in());
-        let met = Known { address: stand_in(), run_id: "x".into(), down: false };
+        let met = Known { address: stand_in(), run_id: "x".into(), down: false, priority: None };
         assert!(View { peers: vec![met], ..view() }.has_stand_in());
     }
 

@@ -142,14 +142,6 @@ impl Plan {
         }
     }
 
-    /// The port at which a server is known where it matters that it is known by one.
-    pub fn listed(&self, side: Side) -> Option<u16> {
-        match self {
-            Plan::Ports => None,
-            Plan::Sentinel(watch) => Some(watch.address(side).port),
-        }
-    }
-
     /// Whether Sentinel may promote a server by itself, so that it matters whom it would choose.
     pub fn has_rival(&self) -> bool {
         matches!(self, Plan::Sentinel(_))

@@ -4,7 +4,7 @@
 //! gets a `hello` with that configuration, in an epoch above all it knows, and follows it at once. When all say so, the
 //! demoted one comes back to its port, where they find it as a replica. [`crate::decide::sentinels`] has what is said.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::IpAddr, sync::Arc, time::Duration};
 
 use redis::Value;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,9 @@ const TELL_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long one may take to find the others again: they say hello every two seconds, and it asks for replicas every ten.
 const KNOWS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long they may take to see that a replica's priority has changed.
+const PREFERS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Between two looks.
 const BREATH: Duration = Duration::from_millis(20);
@@ -155,18 +158,25 @@ impl Sentinels {
             .map(|(at, said)| (at.clone(), said.as_ref().map(|(_, view)| view.clone()).map_err(|e| e.found.clone())))
             .collect();
         let mut findings = against(&self.name, &master, &said);
+        for (_, said) in &asked {
+            if let Ok((sentinel, _)) = said {
+                findings.extend(denied(sentinel).await?);
+            }
+        }
+        let is_name = |address: &Address| address.host.parse::<IpAddr>().is_err();
         // The replicas, and the sentinels, take the address under which the master lists it.
         let listed = at_demoted.replication.replicas.iter().find(|replica| replica.port == next.port);
-        if let Some(replica) =
-            listed.filter(|replica| at_promoted.replication.master.is_some() && replica.ip != next.host)
-        {
-            findings.push(Finding {
-                code: Code::RedirectFailed.as_str().to_owned(),
-                level: Level::Blocker.as_str().to_owned(),
-                server: promoted.to_string(),
-                found: format!("is {} to its master, and so to the sentinels, not {}", replica.ip, next.host),
-                remedy: "give it by that address, or set replica-announce-ip on it".to_owned(),
-            });
+        match listed.filter(|_| at_promoted.replication.master.is_some()) {
+            Some(replica) if replica.ip != next.host => {
+                let what = format!("is {} to its master, and so to the sentinels, not {}", replica.ip, next.host);
+                let remedy = "give it by that address, or set replica-announce-ip on it";
+                findings.push(blocker(promoted, what, remedy));
+            }
+            _ if is_name(&next) && !is_name(&master) => {
+                let what = format!("is given by the name {}, and the sentinels go by addresses", next.host);
+                findings.push(blocker(promoted, what, "give it by its address"));
+            }
+            _ => {}
         }
         let views: Vec<&View> = said.iter().filter_map(|(_, said)| said.as_ref().ok()).collect();
         let down_after = views.iter().map(|view| view.down_after).min().unwrap_or_default();
@@ -217,6 +227,26 @@ impl Sentinels {
             Ok((sentinel, view))
         })
         .await
+    }
+
+    /// Waits until each sentinel knows that the replica on side `to` is the first to be chosen: it asks every ten seconds.
+    pub async fn wait_preferred(&self, run: &Arc<Run>, watch: &Watch, to: Side) -> Result<()> {
+        let deadline = Deadline::after(PREFERS_WITHIN);
+        loop {
+            let asked = self.ask_all(run, &watch.sentinels, LOOK_WITHIN).await;
+            let prefers = |(_, said): &Asked| said.as_ref().is_ok_and(|(_, view)| view.prefers(watch.address(to)));
+            if asked.iter().all(prefers) {
+                return Ok(());
+            }
+            if deadline.passed() {
+                run.warn(format!(
+                    "not all sentinels know yet that they are to choose {} if this process and its guard both die",
+                    watch.address(to)
+                ));
+                return Ok(());
+            }
+            run.sleep(Duration::from_millis(100)).await?;
+        }
     }
 
     /// Whether all still say that the server on side `from` is the master, and none is at a failover.
@@ -326,6 +356,31 @@ async fn obey(sentinel: &Server, commands: &[Command]) -> Result<()> {
         Ok(_) => Ok(()),
         Err(said) => Err(sentinel.refused(command, &said)),
     })
+}
+
+fn blocker(server: &Server, found: String, remedy: &str) -> Finding {
+    Finding {
+        code: Code::RedirectFailed.as_str().to_owned(),
+        level: Level::Blocker.as_str().to_owned(),
+        server: server.to_string(),
+        found,
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// What a sentinel does not let us do. It is asked for what changes nothing: a message that says nothing is passed over, and
+/// no master has such a name.
+async fn denied(sentinel: &Server) -> Result<Option<Finding>> {
+    let probes = [
+        Command::new(["PUBLISH", "__sentinel__:hello", "redis-baton"]),
+        Command::new(["SENTINEL", "RESET", "redis-baton/probe"]),
+    ];
+    let replies = sentinel.pipeline(&probes).await?;
+    let denied = probes.iter().zip(replies).find_map(|(probe, reply)| Some((probe, reply.err()?)));
+    Ok(denied.map(|(probe, said)| {
+        let what = format!("refuses {probe} to user {}: {}", sentinel.user(), said.text);
+        blocker(sentinel, what, "grant the user +sentinel, +publish and the channel &__sentinel__:hello")
+    }))
 }
 
 async fn in_time<T>(at: &Address, within: Duration, what: impl Future<Output = Result<T>>) -> Result<T> {
