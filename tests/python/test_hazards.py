@@ -327,9 +327,9 @@ def test_a_hundred_databases(server: ServerFactory, journal_dir: Path) -> None:
     assert config_of(pair.source)["databases"] == "100"
 
 
-@pytest.mark.parametrize("old", ["redis-6.0", "redis-7.0", "valkey-8.1"])
+@pytest.mark.parametrize("old", ["redis-6.0", "redis-7.0"])
 def test_a_source_that_is_full_is_handed_over(pair_of: PairFactory, old: str) -> None:
-    """It refuses writes, and whatever is queued in a MULTI."""
+    """It refuses writes, and whatever is queued in a MULTI (Valkey 8.1 does not)."""
     pair = pair_of(old, "valkey-9.1")
     pair.follow()
     limit = pair.source.info("memory")["used_memory"] - 1000
