@@ -92,6 +92,8 @@ class Way:
     """Starts what has to run beforehand: the new server, and what is in front of the old one."""
     missing: Callable[[], str | None] = lambda: None
     """Says why it can't be run on this machine."""
+    master: str | None = None
+    """Its name, where what is in front is a sentinel that clients ask for it."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ class Stage:
         os.link(self._seed(shape), old.folder / "dump.rdb")
         stack.enter_context(old)
         front = stack.enter_context(way.front(old, new, folder))
-        load = stack.enter_context(Load(port=front.port, rate=rate))
+        load = stack.enter_context(Load(port=front.port, rate=rate, sentinel=way.master))
         return Scene(old, new, front, folder, load, stack)
 
     def _seed(self, shape: Shape) -> Path:

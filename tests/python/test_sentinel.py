@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis
 import redis_baton as rb
 from redis_baton import ConnectionFailed, InvalidInput, Refused
 
 from tests.python.common import SECRET, Pair, fails, put, records_of, state_of
 from tests.support.controller import Controller, lives
 from tests.support.gate import PROMOTION, Gate
-from tests.support.sentinel import NAME, Asking, Sentinel, Sentinels
+from tests.support.sentinel import NAME, Asking, Sentinels
 from tests.support.servers import Instance, eventually, find
 
 if TYPE_CHECKING:
@@ -54,7 +53,9 @@ class Watched:
     def priorities(self) -> list[str]:
         """Whom Sentinel would choose."""
         servers = (self.pair.source, self.pair.target)
-        return [one.call("CONFIG", "GET", "replica-priority")["replica-priority"] for one in servers]
+        return [
+            one.call("CONFIG", "GET", "replica-priority")["replica-priority"] for one in servers
+        ]
 
     def assert_serves(self, one: Instance, other: Instance | None) -> None:
         """See that all agree on it, and that each is at its own port."""
@@ -159,9 +160,7 @@ def test_a_sentinel_that_is_down_learns_it_from_the_others(redis_pair: Watched) 
     with fails(Refused, "redirect_failed") as caught:
         rb.switchover(**given)
     assert f"sentinel {down.address}" in caught.message
-    eventually(
-        lambda: all("s_down" in str(one.ask("SENTINELS", NAME)) for one in up), "it is down"
-    )
+    eventually(lambda: all("s_down" in str(one.ask("SENTINELS", NAME)) for one in up), "it is down")
     done = rb.switchover(**given)
     assert (done.changed, done.warm) == (True, True)
     assert [one.master for one in up] == [pair.target.address] * 2

@@ -158,6 +158,11 @@ class Sentinels:
         for one in self.all:
             one.password = password
 
+    @property
+    def port(self) -> int:
+        """Of the first one."""
+        return self.all[0].port
+
     def start(self) -> Self:
         """Run them, and wait until they know each other."""
         for one in self.all:
@@ -168,7 +173,9 @@ class Sentinels:
     def know_each_other(self) -> bool:
         """Whether each knows all others, and a failover could be done."""
         ports = {one.port for one in self.all}
-        return all(one.peers == ports - {one.port} and "s_down" not in one.flags for one in self.all)
+        return all(
+            one.peers == ports - {one.port} and "s_down" not in one.flags for one in self.all
+        )
 
     def agree(self, address: str) -> bool:
         """Whether the master is there for all that run."""
@@ -198,7 +205,9 @@ class Asking:
     They do not look whether who answers there is a master: one that is not would show as an error.
     """
 
-    def __init__(self, sentinels: Sentinels, *, connections: int = 4, pause: float = 0.0005) -> None:
+    def __init__(
+        self, sentinels: Sentinels, *, connections: int = 4, pause: float = 0.0005
+    ) -> None:
         """Prepare them; they write from entering the context until `stop`."""
         self._sentinels = [(one.port, one.password) for one in sentinels.all]
         self._pause = pause
