@@ -14,6 +14,7 @@ from bench.crowd import Crowd, Group
 from tests.support import dataset
 from tests.support.haproxy import HAProxy
 from tests.support.load import Load, LoadReport
+from tests.support.sentinel import Sentinels
 from tests.support.servers import OWN_BINARIES, Instance, find
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ DAY_MS = 86_400_000
 LARGE_BYTES = 1 << 20
 LARGE_RATE = 8
 
-Front = Union[Instance, HAProxy]
+Front = Union[Instance, HAProxy, Sentinels]
 
 
 @dataclass(frozen=True)

@@ -165,8 +165,11 @@ def sentinel_failover(scene: Scene) -> Ended:
     sentinels = scene.front
     assert isinstance(sentinels, Sentinels)
     _replicate(scene)
-    for one in sentinels.all:
-        eventually(lambda one=one: scene.new.address in one.replicas, "it is known", within=20)
+    eventually(
+        lambda: all(scene.new.address in one.replicas for one in sentinels.all),
+        "it is known",
+        within=20,
+    )
     scene.mark()
     sentinels.all[0].ask("FAILOVER", sentinel.NAME)
     eventually(lambda: sentinels.agree(scene.new.address), "the sentinels agree", within=60)

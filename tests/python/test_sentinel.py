@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis_baton as rb
-from redis_baton import ConnectionFailed, InvalidInput, Refused
+from redis_baton import ConnectionFailed, Endpoint, InvalidInput, Refused
 
 from tests.python.common import SECRET, Pair, fails, put, records_of, state_of
 from tests.support.controller import Controller, lives
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import ServerFactory
     from tests.python.conftest import PairFactory
+    from tests.support.certificates import Certificates
 
 # A failover by Sentinel itself takes its own tick of 100 ms three times at least.
 WELL_BELOW = 150.0
@@ -63,24 +64,28 @@ class Watched:
         assert (one.role, one.current_port) == ("master", one.port)
         if other is not None:
             assert (other.role, other.current_port) == ("slave", other.port)
-            for sentinel in self.sentinels.all:
-                eventually(
-                    lambda sentinel=sentinel: sentinel.replica_flags == {other.address: {"slave"}},
-                    f"{sentinel.address} sees the other one as its replica, and nothing else",
-                    within=15,
-                )
+            seen = {other.address: {"slave"}}
+            eventually(
+                lambda: all(sentinel.replica_flags == seen for sentinel in self.sentinels.all),
+                "each sees the other one as its replica, and nothing else",
+                within=15,
+            )
 
 
 @contextmanager
 def watched(
-    pair: Pair, folder: Path, *versions: str, password: str | None = None
+    pair: Pair,
+    folder: Path,
+    *versions: str,
+    password: str | None = None,
+    tls: Certificates | None = None,
 ) -> Iterator[Watched]:
     """Have sentinels of these versions watch the source."""
     binaries = [find(version) for version in versions]
     if None in binaries:
         pytest.skip("a version is not on this machine")
     present = [binary for binary in binaries if binary is not None]
-    with Sentinels(present, folder, pair.source, password=password) as sentinels:
+    with Sentinels(present, folder, pair.source, password=password, tls=tls) as sentinels:
         yield Watched(pair, sentinels)
 
 
@@ -290,8 +295,12 @@ def test_sentinel_does_a_failover_when_both_controller_and_guard_have_died(
     redis_pair.follow()
     other = server("redis-7.0")
     other.call("REPLICAOF", pair.source.host, pair.source.port)
+    eventually(
+        lambda: all(len(one.replicas) == 2 for one in redis_pair.sentinels.all),
+        "they know both",
+        within=20,
+    )
     for one in redis_pair.sentinels.all:
-        eventually(lambda one=one: len(one.replicas) == 2, "it knows both", within=20)
         one.ask("SET", NAME, "down-after-milliseconds", "3000")
     with Gate(pair.target.port, PROMOTION) as gate:
         through = f"redis://127.0.0.1:{gate.port}"
@@ -362,6 +371,25 @@ def test_sentinels_with_a_password(server: ServerFactory, tmp_path: Path) -> Non
         with pytest.raises(Refused) as raised:
             rb.rollback(**pair.given)
         assert (raised.value.reason, raised.value.state) == ("redirect_failed", "unchanged")
+
+
+def test_over_tls(server: ServerFactory, certificates: Certificates, tmp_path: Path) -> None:
+    tls = certificates
+    pair = Pair(server("redis-7.0", tls=tls), server("redis-8.0", tls=tls), tmp_path / "j")
+    given: dict[str, Any] = {
+        "source": Endpoint(pair.source.host, pair.source.port, tls=True, ca_certs=str(tls.ca)),
+        "target": Endpoint(pair.target.host, pair.target.port, tls=True, ca_certs=str(tls.ca)),
+        "journal_dir": pair.journal_dir,
+    }
+    with watched(pair, tmp_path, *["redis-7.0"] * 3, tls=tls) as found:
+        wish = {"sentinels": [found.sentinels.all[0].address], "name": NAME}
+        over_tls = {"sentinel": {**wish, "tls": {"ca_certs": str(tls.ca)}}}
+        rb.replicate(**given, redirect=over_tls)
+        rb.wait_synced(**given)
+        with fails(ConnectionFailed, "tls_failed"):
+            rb.switchover(**given, redirect={"sentinel": {**wish, "tls": {}}})
+        assert rb.switchover(**given, redirect=over_tls).warm
+        found.assert_serves(pair.target, pair.source)
 
 
 @pytest.mark.parametrize(

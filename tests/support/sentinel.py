@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from tests.support.certificates import Certificates
     from tests.support.servers import Instance, ServerBinary
 
 NAME = "mymaster"
 HOST = "127.0.0.1"
 
 
-def client(port: int, password: str | None = None) -> redis.Redis:
+def client(port: int, password: str | None = None, tls: Certificates | None = None) -> redis.Redis:
     """Return a client that retries nothing."""
     return redis.Redis(
         HOST,
         port,
         password=password,
+        ssl=tls is not None,
+        ssl_ca_certs=str(tls.ca) if tls else None,
         protocol=2,
         decode_responses=True,
         single_connection_client=True,
@@ -50,9 +53,10 @@ class Sentinel:
         self.port = port
         self.folder = folder
         self.password: str | None = None
+        self.tls: Certificates | None = None
         folder.mkdir(parents=True)
         self._config_file = folder / "sentinel.conf"
-        lines = [f"port {port}", f"bind {HOST}", f"dir {folder}", f"logfile {folder}/log", *config]
+        lines = [f"bind {HOST}", f"dir {folder}", f"logfile {folder}/log", *config]
         self._config_file.write_text("".join(f"{line}\n" for line in lines))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -81,7 +85,7 @@ class Sentinel:
 
     def ask(self, *words: str) -> Any:  # noqa: ANN401 # any reply there is
         """Send `SENTINEL ...`; the reply as it came."""
-        with client(self.port, self.password) as one:
+        with client(self.port, self.password, self.tls) as one:
             connection = one.connection
             if connection is None:
                 raise redis.ConnectionError("not connected")
@@ -140,6 +144,7 @@ class Sentinels:
         *,
         down_after: int = 30_000,
         password: str | None = None,
+        tls: Certificates | None = None,
     ) -> None:
         """Prepare them; `start` runs them."""
         self._block = reserve_block()
@@ -151,12 +156,22 @@ class Sentinels:
             config.append(f"sentinel auth-pass {NAME} {master.password}")
         if password:
             config += [f"requirepass {password}", f"sentinel sentinel-pass {password}"]
-        self.all = [
-            Sentinel(binary, folder / f"sentinel-{n}", self._block + n, config)
-            for n, binary in enumerate(binaries)
-        ]
-        for one in self.all:
-            one.password = password
+        if tls:
+            config += [
+                "port 0",
+                "tls-replication yes",
+                "tls-auth-clients no",
+                f"tls-ca-cert-file {tls.ca}",
+                f"tls-cert-file {tls.server}",
+                f"tls-key-file {tls.server_key}",
+            ]
+        listens = "tls-port" if tls else "port"
+        self.all = []
+        for n, binary in enumerate(binaries):
+            port = self._block + n
+            lines = [*config, f"{listens} {port}"]
+            self.all.append(Sentinel(binary, folder / f"sentinel-{n}", port, lines))
+            self.all[-1].password, self.all[-1].tls = password, tls
 
     @property
     def port(self) -> int:
