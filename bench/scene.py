@@ -14,6 +14,7 @@ from bench.crowd import Crowd, Group
 from tests.support import dataset
 from tests.support.haproxy import HAProxy
 from tests.support.load import Load, LoadReport
+from tests.support.sentinel import Sentinels
 from tests.support.servers import OWN_BINARIES, Instance, find
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ DAY_MS = 86_400_000
 LARGE_BYTES = 1 << 20
 LARGE_RATE = 8
 
-Front = Union[Instance, HAProxy]
+Front = Union[Instance, HAProxy, Sentinels]
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Way:
     """Starts what has to run beforehand: the new server, and what is in front of the old one."""
     missing: Callable[[], str | None] = lambda: None
     """Says why it can't be run on this machine."""
+    master: str | None = None
+    """Its name, where what is in front is a sentinel that clients ask for it."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ class Stage:
         os.link(self._seed(shape), old.folder / "dump.rdb")
         stack.enter_context(old)
         front = stack.enter_context(way.front(old, new, folder))
-        load = stack.enter_context(Load(port=front.port, rate=rate))
+        load = stack.enter_context(Load(port=front.port, rate=rate, sentinel=way.master))
         return Scene(old, new, front, folder, load, stack)
 
     def _seed(self, shape: Shape) -> Path:

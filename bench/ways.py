@@ -15,7 +15,9 @@ from redis_baton import BatonError
 from bench import fetch
 from bench.playbook import OUR_COLLECTIONS, missing_ansible, play
 from bench.scene import CHECKS, HANDOVER, Ended, Front, Scene, Way
+from tests.support import sentinel
 from tests.support.haproxy import HAProxy, find_haproxy
+from tests.support.sentinel import Sentinels
 from tests.support.servers import Instance, eventually
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def baton(scene: Scene, **options: Any) -> Ended:  # noqa: ANN401  (those of `up
             **more,
         )
 
-    synced = upgrade("verify")
+    synced = upgrade("verify", **{k: v for k, v in options.items() if k == "redirect"})
     scene.mark()
     try:
         switched = upgrade("wait_quiescent", **options)
@@ -64,6 +66,14 @@ def baton(scene: Scene, **options: Any) -> Ended:  # noqa: ANN401  (those of `up
         paused_us=sum(phases[name] for name in WRITES_WAIT),
         attempts=handover["attempts"],
     )
+
+
+def baton_under_sentinel(scene: Scene) -> Ended:
+    """Upgrade, and tell the sentinels."""
+    sentinels = scene.front
+    assert isinstance(sentinels, Sentinels)
+    one = sentinels.all[0].address
+    return baton(scene, redirect={"sentinel": {"sentinels": [one], "name": sentinel.NAME}})
 
 
 def baton_by_playbook(scene: Scene) -> Ended:
@@ -150,6 +160,23 @@ def failover(scene: Scene) -> Ended:
     return Ended()
 
 
+def sentinel_failover(scene: Scene) -> Ended:
+    """Let Sentinel do a failover."""
+    sentinels = scene.front
+    assert isinstance(sentinels, Sentinels)
+    _replicate(scene)
+    eventually(
+        lambda: all(scene.new.address in one.replicas for one in sentinels.all),
+        "it is known",
+        within=20,
+    )
+    scene.mark()
+    sentinels.all[0].ask("FAILOVER", sentinel.NAME)
+    eventually(lambda: sentinels.agree(scene.new.address), "the sentinels agree", within=60)
+    eventually(lambda: scene.old.role == "slave", "the old one follows", within=60)
+    return Ended()
+
+
 def _replicate(scene: Scene) -> None:
     with scene.new.client() as target:
         target.execute_command("REPLICAOF", scene.old.host, scene.old.port)
@@ -193,6 +220,12 @@ def _behind_haproxy(old: Instance, new: Instance, folder: Path) -> Iterator[Fron
         yield proxy
 
 
+@contextlib.contextmanager
+def _watched(old: Instance, new: Instance, folder: Path) -> Iterator[Front]:
+    with new, Sentinels([old.binary] * 3, folder / "sentinels", old) as sentinels:
+        yield sentinels
+
+
 def _missing_incumbent() -> str | None:
     found = fetch.version() is not None
     return missing_ansible() or (
@@ -215,6 +248,20 @@ WAYS = {
         Way("by-hand", "by hand, redis-py", by_hand, _direct),
         Way("incumbent", "playbook, community.general", incumbent, _direct, _missing_incumbent),
         FAILOVER,
+        Way(
+            "sentinel",
+            "redis-baton, Sentinel told",
+            baton_under_sentinel,
+            _watched,
+            master=sentinel.NAME,
+        ),
+        Way(
+            "sentinel-failover",
+            "SENTINEL FAILOVER",
+            sentinel_failover,
+            _watched,
+            master=sentinel.NAME,
+        ),
         Way("nothing", "nothing: the machine itself", nothing, _alone),
     )
 }

@@ -35,6 +35,7 @@ pub struct Endpoint {
 
 /// How to speak TLS to a server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// Whether the server's certificate must be valid for its name.
     pub validate_certs: bool,

@@ -92,7 +92,7 @@ codes! {
     TargetTooOld, "target_too_old", Refused;
     /// A server runs in cluster mode, which is not supported yet.
     ClusterMode, "cluster_mode", Refused;
-    /// Sentinel watches the source, which is not supported yet.
+    /// Sentinel watches the source, and is not to move the clients; or an address is a sentinel's.
     SentinelMode, "sentinel_mode", Refused;
     /// The target lacks a module that the source has loaded.
     ModuleMissing, "module_missing", Refused;

@@ -437,6 +437,8 @@ async fn replicates_from(server: &Server, port: u16) -> bool {
 /// Where the two may be besides the addresses that were given.
 fn moved(record: &Handover, source: &Endpoint, target: &Endpoint) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = Vec::new();
+    // Where only the demoted one moves, it is on its own host.
+    let source = if record.back && !record.arrives() { target } else { source };
     for ports in [record.aside, record.from, record.public, record.home] {
         let endpoint = source.with_port(if source.tls.is_some() { ports.tls } else { ports.plain });
         let asked = |other: &Endpoint| other.unix_socket.is_none() && other.port == endpoint.port;

@@ -1011,7 +1011,9 @@ def preflight(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means.
+            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
+            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.
@@ -1092,7 +1094,9 @@ def replicate(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means.
+            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
+            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.
@@ -1200,7 +1204,9 @@ def switchover(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means.
+            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
+            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
@@ -1514,6 +1520,7 @@ def retire(
     *,
     source: Endpoint | str,
     target: Endpoint | str,
+    redirect: _Redirect | None = None,
     wait_timeout: float = 30.0,
     rewrite: bool = True,
     break_lock: bool = False,
@@ -1527,6 +1534,8 @@ def retire(
         source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
             began.
         target: the new instance, likewise.
+        redirect: where clients were moved by Sentinel, as in the switchover: the sentinels are
+            told to forget the source.
         wait_timeout: seconds to wait at most.
         rewrite: save the target's configuration when its raised settings are restored.
         break_lock: cut off another controller that is at work on these servers.
@@ -1578,7 +1587,9 @@ def upgrade(
         target: the new instance, likewise.
         until: the last step to run.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means.
+            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
+            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.

@@ -177,9 +177,9 @@ fn modes(found: &mut Findings, source: &ServerFacts, target: &ServerFacts, pair:
             found.block(Code::SentinelMode, server, "is a sentinel", "give the data server's address");
         }
     }
-    if source.watched_by_sentinel {
-        let remedy = "take the master out of Sentinel for the window with SENTINEL REMOVE";
-        found.block(Code::SentinelMode, source, "is watched by Sentinel, which is not supported yet", remedy);
+    if source.watched_by_sentinel && !matches!(pair.redirect, Redirect::Sentinel(_)) {
+        let remedy = "say redirect=sentinel, or take the master out of Sentinel for the window with SENTINEL REMOVE";
+        found.block(Code::SentinelMode, source, "is watched by Sentinel, which would undo the handover", remedy);
     }
     if source.replication.role == Role::Replica {
         let of = source.replication.master.as_ref().map(|(h, p)| format!("{h}:{p}")).unwrap_or_default();

@@ -9,5 +9,6 @@ pub mod moment;
 pub mod parameters;
 pub mod persistence;
 pub mod room;
+pub mod sentinels;
 pub mod stage;
 pub mod warmth;

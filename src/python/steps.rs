@@ -340,11 +340,13 @@ pub fn promote(
 
 /// Shut the source down.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, wait_timeout=30.0, rewrite=true, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
+#[pyo3(signature = (*, source, target, redirect=None, wait_timeout=30.0, rewrite=true, break_lock=false, dry_run=false,
+    journal_dir=None, on_event=None))]
 pub fn retire(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
+    redirect: Option<&Bound<'_, PyAny>>,
     wait_timeout: f64,
     rewrite: bool,
     break_lock: bool,
@@ -352,8 +354,9 @@ pub fn retire(
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Retire> {
+    let redirect = wished_redirect(redirect)?;
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
-        let options = step::retire::Options { wait_timeout: seconds("wait_timeout", wait_timeout)?, rewrite };
+        let options = step::retire::Options { redirect, wait_timeout: seconds("wait_timeout", wait_timeout)?, rewrite };
         Ok(async move { step::retire::retire(&call, &options).await })
     })
 }
@@ -424,6 +427,7 @@ pub fn upgrade(
 ) -> PyResult<Upgrade> {
     let until = Step::parse(until).map_err(|e| exception(&e, None))?;
     let redirect = wished_redirect(redirect)?;
+    let retired = redirect.clone();
     let checks = checks(redirect.clone(), aside_port, force).map_err(|e| exception(&e, None))?;
     let raised = Raised::default();
     let hooks = wished_hooks(hooks, hook_timeout, &raised).map_err(|e| exception(&e, None))?;
@@ -462,7 +466,7 @@ pub fn upgrade(
             },
             switchover: handover.options(guard_command)?,
             wait_quiescent: quiescence(quiet_for, wait_timeout)?,
-            retire: step::retire::Options { wait_timeout: timeout, rewrite },
+            retire: step::retire::Options { redirect: retired, wait_timeout: timeout, rewrite },
         };
         Ok(async move { procedure::upgrade(&call, &options).await })
     })

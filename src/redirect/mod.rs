@@ -12,16 +12,20 @@
 //! the journal before the pause, as its [`Plan`].
 
 pub mod ports;
+pub mod sentinel;
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     decide::findings::Finding,
-    error::{Error, Result},
+    error::{Code, Error, Result, State},
     journal::Handover,
-    pair::Pair,
-    server::Server,
+    pair::{Pair, see},
+    server::{Server, Side},
 };
+use sentinel::{Sentinels, Watch};
 
 /// How clients are moved, as it is wished. May hold passwords, so it has no `Debug` and is in no journal.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +34,8 @@ pub enum Redirect {
     /// The target takes the source's port over (both on one host).
     #[default]
     Takeover,
+    /// Clients ask Sentinel for the master, which is told.
+    Sentinel(Sentinels),
     /// Clients are moved by other means.
     None,
 }
@@ -41,12 +47,18 @@ pub enum Plan {
     /// Ports are all there is.
     #[default]
     Ports,
+    /// Sentinels.
+    Sentinel(Watch),
 }
 
 impl Redirect {
     /// Reads what a caller gave, as JSON: a word, or a mapping of a word to its options.
     pub fn parse(json: &str) -> Result<Self> {
-        serde_json::from_str(json).map_err(|e| Error::input("redirect", e))
+        let redirect = serde_json::from_str(json).map_err(|e| Error::input("redirect", e))?;
+        if let Redirect::Sentinel(sentinels) = &redirect {
+            sentinels.check()?;
+        }
+        Ok(redirect)
     }
 
     /// Whether the target takes the source's port over.
@@ -56,12 +68,28 @@ impl Redirect {
 
     /// Whether the source leaves its port, so that a free one is needed for it.
     pub fn leaves_port(&self) -> bool {
-        *self == Redirect::Takeover
+        *self != Redirect::None
     }
 
-    /// Looks at what is to move the clients, and lists what stands against it. Changes nothing.
-    pub async fn look(&self, _pair: &Pair) -> Result<(Plan, Vec<Finding>)> {
-        Ok((Plan::Ports, Vec::new()))
+    /// Looks at what is to move the clients away from a side, and lists what stands against it. Changes nothing.
+    pub async fn look(&self, pair: &Pair, from: Side) -> Result<(Plan, Vec<Finding>)> {
+        match self {
+            Redirect::Sentinel(sentinels) => {
+                let (watch, findings) = sentinels.look(pair, from).await?;
+                Ok((Plan::Sentinel(watch), findings))
+            }
+            Redirect::Takeover | Redirect::None => Ok((Plan::Ports, Vec::new())),
+        }
+    }
+
+    /// The sentinels, for what is to be done by them.
+    pub fn sentinels(&self) -> Result<&Sentinels> {
+        match self {
+            Redirect::Sentinel(sentinels) => Ok(sentinels),
+            _ => Err(Error::new(Code::RedirectFailed, "the clients of this handover are moved by Sentinel")
+                .remedy("give the same redirect as then: its login is written down nowhere")
+                .state(State::Interrupted)),
+        }
     }
 
     /// What clients see of the switchover, for the plan of `preflight`.
@@ -72,21 +100,29 @@ impl Redirect {
                 "{pause}, the source moves to port {aside} and {target} takes its address {} over",
                 source.endpoint
             ),
+            Redirect::Sentinel(sentinels) => format!("{pause}, and {}", sentinels.sentence(target)),
             Redirect::None => format!("{pause} and has to come to the target by your own means"),
         }
     }
 }
 
 impl Plan {
-    /// Looks again, for the way back.
-    pub async fn look_again(&self, _pair: &Pair, _redirect: &Redirect) -> Result<Plan> {
-        Ok(self.clone())
+    /// Looks again, for the way back, at what moves the clients away from a side.
+    pub async fn look_again(&self, pair: &Pair, redirect: &Redirect, from: Side) -> Result<(Plan, Vec<Finding>)> {
+        match self {
+            Plan::Ports => Ok((Plan::Ports, Vec::new())),
+            Plan::Sentinel(_) => {
+                redirect.sentinels().map_err(|error| error.state(State::Unchanged))?;
+                redirect.look(pair, from).await
+            }
+        }
     }
 
     /// Whether there is anything to do under the pause.
     pub fn holds(&self) -> bool {
         match self {
             Plan::Ports => false,
+            Plan::Sentinel(_) => true,
         }
     }
 
@@ -94,7 +130,21 @@ impl Plan {
     pub fn arrives(&self) -> bool {
         match self {
             Plan::Ports => false,
+            Plan::Sentinel(_) => true,
         }
+    }
+
+    /// The longest pause it bears, if there is a limit.
+    pub fn longest_pause(&self) -> Option<Duration> {
+        match self {
+            Plan::Ports => None,
+            Plan::Sentinel(watch) => Some(watch.longest_pause()),
+        }
+    }
+
+    /// Whether Sentinel may promote a server by itself, so that it matters whom it would choose.
+    pub fn has_rival(&self) -> bool {
+        matches!(self, Plan::Sentinel(_))
     }
 }
 
@@ -115,14 +165,24 @@ impl Moving<'_> {
     /// From now on nobody new reaches the demoted server.
     pub async fn hold(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
-            Plan::Ports => Ok(Vec::new()),
+            Plan::Ports => {}
+            Plan::Sentinel(watch) => {
+                if let Some(server) = self.demoted {
+                    self.redirect.sentinels()?.hold(&server.run, watch, self.handover.demoted()).await?;
+                }
+            }
         }
+        Ok(Vec::new())
     }
 
     /// Clients arrive at the promoted server, which is the master.
     pub async fn arrive(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
+            Plan::Sentinel(watch) => {
+                let told = self.tell(watch, self.promoted, self.handover.demoted().other()).await?;
+                Ok([told, self.come_home().await?].concat())
+            }
         }
     }
 
@@ -130,13 +190,39 @@ impl Moving<'_> {
     pub async fn come_back(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
+            Plan::Sentinel(watch) => self.tell(watch, self.demoted, self.handover.demoted()).await,
         }
     }
 
     /// What a whole handover would do, as a dry run shows it.
     pub fn planned(&self) -> Vec<String> {
-        match &self.handover.plan {
-            Plan::Ports => Vec::new(),
+        let Plan::Sentinel(watch) = &self.handover.plan else { return Vec::new() };
+        let mut planned = watch.planned(self.handover.demoted().other());
+        if let Some(demoted) = self.demoted.filter(|_| !self.handover.fenced) {
+            planned.extend(ports::come_back(self.handover).iter().map(|command| format!("{demoted}: {command}")));
         }
+        planned
+    }
+
+    async fn tell(&self, watch: &Watch, master: Option<&Server>, to: Side) -> Result<Vec<String>> {
+        // One that is gone is no master, so there is nothing to tell.
+        let Some(server) = master else { return Ok(Vec::new()) };
+        self.redirect.sentinels()?.tell(&server.run, watch, to, &server.identity.run_id).await
+    }
+
+    /// When nobody is led to it any more, the demoted server listens at its own port again, as a replica.
+    async fn come_home(&self) -> Result<Vec<String>> {
+        let Some(demoted) = self.demoted.filter(|_| !self.handover.fenced) else { return Ok(Vec::new()) };
+        if see(demoted).await?.ports == self.handover.home {
+            return Ok(Vec::new());
+        }
+        let mut done = Vec::new();
+        for command in ports::come_back(self.handover) {
+            match demoted.ask(&command).await? {
+                Ok(_) => done.push(format!("{demoted}: {command}")),
+                Err(said) => return Err(demoted.refused(&command, &said)),
+            }
+        }
+        Ok(done)
     }
 }

@@ -21,6 +21,12 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 /// Below that many replicas a master refuses writes.
 pub const MIN_REPLICAS: &str = "min-replicas-to-write";
 
+/// Whom Sentinel chooses: the lowest, and never 0.
+pub const PRIORITY: &str = "replica-priority";
+
+/// The port at which its master, and so Sentinel, lists a replica; 0 for the one it listens on when it links.
+pub const ANNOUNCED: &str = "replica-announce-port";
+
 /// A login that no server knows. A replica that has it as `masteruser` and `masterauth` stays linked for as long as its
 /// link lives, and can't link again by itself.
 pub const FUSE: &str = "redis-baton-fuse";
@@ -148,8 +154,8 @@ fn original(parameter: &str, present: String) -> Option<String> {
     }
 }
 
-/// The reply to `CONFIG GET`.
-fn named(reply: Value) -> Result<BTreeMap<String, String>> {
+/// The reply to `CONFIG GET`, and to whatever else names its values.
+pub fn named(reply: Value) -> Result<BTreeMap<String, String>> {
     let words: Vec<String> = match reply {
         Value::Map(pairs) => pairs.iter().flat_map(|(k, v)| [k, v]).map(text).collect::<Result<_>>()?,
         other => elements(other).iter().map(text).collect::<Result<_>>()?,

@@ -89,6 +89,11 @@ impl Server {
         Self::connect_as(run, Side::Source, "server", endpoint).await
     }
 
+    /// Connects to a sentinel, which has no data and nothing more to say of itself.
+    pub async fn connect_sentinel(run: &Arc<Run>, endpoint: &Endpoint) -> Result<Self> {
+        run.interruptible(Self::enter(run, Side::Source, "sentinel", endpoint)).await?
+    }
+
     async fn connect_as(run: &Arc<Run>, side: Side, called: &'static str, endpoint: &Endpoint) -> Result<Self> {
         let opening =
             run.interruptible(tokio::time::timeout(endpoint.connect_timeout, Self::open(run, side, called, endpoint)));

@@ -16,15 +16,18 @@ use crate::{
     journal::{Handover, Record},
     pair::{Look, Pair},
     redirect::{Moving, ports},
-    server::{Command, Server, Side, config::MIN_REPLICAS},
+    server::{
+        Command, Server, Side,
+        config::{ANNOUNCED, MIN_REPLICAS, PRIORITY},
+    },
 };
 
 /// What is raised for a handover on the server that is demoted.
-const DEMOTED_SETTINGS: [&str; 5] =
-    ["repl-ping-replica-period", "maxmemory", "masteruser", "masterauth", "tls-replication"];
+const DEMOTED_SETTINGS: [&str; 6] =
+    ["repl-ping-replica-period", "maxmemory", ANNOUNCED, "masteruser", "masterauth", "tls-replication"];
 
 /// What of that is over as soon as it is demoted.
-const CUT_SETTINGS: [&str; 2] = ["repl-ping-replica-period", "maxmemory"];
+const CUT_SETTINGS: [&str; 3] = ["repl-ping-replica-period", "maxmemory", ANNOUNCED];
 
 /// What is raised for it on the server that is promoted.
 const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];
@@ -130,7 +133,7 @@ async fn save_demoted(pair: &Pair, demoted: &Server, handover: &Handover, option
 /// Restores what is no longer needed. What is left is restored by `retire`, or by the rollback.
 async fn restore(pair: &Pair, promoted: &Server, handover: &Handover, options: &Options) -> Result<()> {
     // In a rollback the upgrade is undone: nothing of it is to stay.
-    let over: Option<&[&str]> = if handover.back { None } else { Some(&[MIN_REPLICAS]) };
+    let over: Option<&[&str]> = if handover.back { None } else { Some(&[MIN_REPLICAS, PRIORITY]) };
     restore_and_save(pair, promoted, over, options.rewrite).await
 }
 
@@ -236,6 +239,13 @@ pub(super) async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Er
 async fn take_back(pair: &Pair, handover: &Handover, demoted: &Server, promoted: &Server) -> Result<()> {
     if pair.journal.handover()?.as_ref() == Some(handover) {
         pair.journal.append(&Record::Undone)?;
+    }
+    if handover.plan.has_rival() {
+        match handover.back {
+            true => promoted.restore(&pair.journal, Some(&[PRIORITY])).await?,
+            // As `replicate` has left it: the source could not follow it without being wiped.
+            false => promoted.raise(&pair.journal, PRIORITY, "0").await?,
+        }
     }
     restore_both(pair, demoted, promoted).await
 }

@@ -395,10 +395,14 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
     let (public, aside, plan) = match (to, &pair.handover) {
         // Back the way it came: to the ports each one had before. One that was begun before knows them too.
         (Side::Source, Some(before)) => {
-            let plan = before.plan.look_again(pair, redirect).await?;
-            match before.arrives() {
-                true => (at_target, if before.back { before.aside } else { before.from }, plan),
-                false => (at_source, at_target, plan),
+            let (plan, found) = before.plan.look_again(pair, redirect, Side::Target).await?;
+            if let Some(refusal) = findings::refusal(&found) {
+                return Err(refusal);
+            }
+            match (before.arrives(), before.leaves()) {
+                (true, _) => (at_target, if before.back { before.aside } else { before.from }, plan),
+                (false, true) => (at_source, free_ports(target, at_target, at_source).await?, plan),
+                (false, false) => (at_source, at_target, plan),
             }
         }
         (Side::Source, None) => (at_source, at_target, Plan::default()),
@@ -433,6 +437,13 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
     })
 }
 
+/// Ports for a server to be out of the way for a moment.
+async fn free_ports(server: &Server, its: Ports, others: Ports) -> Result<Ports> {
+    preflight::aside(server, its, others, None).await?.ok_or_else(|| {
+        Error::new(Code::AsidePortTaken, "finds no free port to move to").at(server).remedy("free a port above its own")
+    })
+}
+
 /// Whether the demoted server can leave its port.
 fn way(handover: &Handover) -> Way {
     if handover.fenced { Way::Fenced } else { Way::Reversible }
@@ -442,11 +453,12 @@ fn way(handover: &Handover) -> Way {
 /// that fails.
 fn limits(options: &Options, handover: &Handover, attempt: u32) -> Limits {
     let patience = Duration::from_secs(2);
+    let budget = handover.plan.longest_pause().map_or(options.pause_budget, |most| most.min(options.pause_budget));
     if handover.fenced {
-        let pause = options.pause_budget.min(FENCED_PAUSE);
+        let pause = budget.min(FENCED_PAUSE);
         return Limits { pause, drain: pause / 2, patience };
     }
-    Limits { pause: options.pause_budget, drain: drain_limit(attempt, options.pause_budget), patience }
+    Limits { pause: budget, drain: drain_limit(attempt, budget), patience }
 }
 
 /// Tries the cut at a good moment, several times if need be. Each time writes flow again before the next one.

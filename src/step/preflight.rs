@@ -130,7 +130,7 @@ pub(crate) async fn examine(pair: &Pair, options: &Options) -> Result<Examined> 
     let (source_facts, target_facts) = tokio::join!(gather(source), gather(target));
     let (source_facts, target_facts) = (source_facts?, target_facts?);
     let aside = aside(source, source_facts.ports, target_facts.ports, options.aside_port).await?;
-    let (way, on_the_way) = options.redirect.look(pair).await?;
+    let (way, on_the_way) = options.redirect.look(pair, Side::Source).await?;
     let facts = PairFacts {
         redirect: options.redirect.clone(),
         on_the_way,
@@ -222,7 +222,7 @@ async fn denied(server: &Server) -> Result<Vec<String>> {
 
 /// The ports the source moves to in a takeover: the one wished, or the first above the target's that nothing listens
 /// on. None if there is no such port.
-async fn aside(source: &Server, from: Ports, target: Ports, wished: Option<u16>) -> Result<Option<Ports>> {
+pub(super) async fn aside(source: &Server, from: Ports, target: Ports, wished: Option<u16>) -> Result<Option<Ports>> {
     if let Some(port) = wished
         && (port == 0 || [from.plain, from.tls, target.plain, target.tls].contains(&port))
     {

@@ -5,10 +5,15 @@ use super::{
     login::{find_login, fuse},
 };
 use crate::{
+    decide::sentinels::FIRST,
     error::Result,
     journal::{Handover, Journal},
     pair::Pair,
-    server::{Server, Side, config::MIN_REPLICAS},
+    redirect::{Plan, sentinel::Watch},
+    server::{
+        Server, Side,
+        config::{ANNOUNCED, MIN_REPLICAS, PRIORITY},
+    },
 };
 
 /// A PING every that many seconds: none in the time of a handover. Each one moves the offset, and a demoted master that
@@ -39,6 +44,9 @@ pub(super) async fn prepare(
     if number(MIN_REPLICAS).is_some_and(|wanted| wanted > 0) {
         promoted.raise(journal, MIN_REPLICAS, "0").await?;
     }
+    if let Plan::Sentinel(watch) = &handover.plan {
+        under_sentinel(pair, demoted, promoted, watch, handover, options).await?;
+    }
     // Tried now, needed after the promotion.
     find_login(pair, demoted, promoted, handover.from, options.login.as_ref()).await?;
     if demoted.side == Side::Source {
@@ -46,6 +54,28 @@ pub(super) async fn prepare(
     }
     lift_memory_limit(journal, demoted).await?;
     demoted.raise(journal, "repl-ping-replica-period", NO_PINGS).await
+}
+
+/// What Sentinel is to make of the two if it comes to that.
+async fn under_sentinel(
+    pair: &Pair,
+    demoted: &Server,
+    promoted: &Server,
+    watch: &Watch,
+    handover: &Handover,
+    options: &Options,
+) -> Result<()> {
+    // If both controller and guard die between the two transactions, it does a failover, and only this one has all.
+    promoted.raise(&pair.journal, PRIORITY, &FIRST.to_string()).await?;
+    let others = demoted.replication().await?.replicas.len() > 1;
+    if others && !pair.run.dry {
+        options.preflight.redirect.sentinels()?.wait_preferred(&pair.run, watch, promoted.side).await?;
+    }
+    // It links from where it is out of the way, and would be listed there for good.
+    if !handover.fenced && demoted.config(&[ANNOUNCED]).await?.get(ANNOUNCED).is_some_and(|port| port == "0") {
+        demoted.raise(&pair.journal, ANNOUNCED, &watch.address(demoted.side).port.to_string()).await?;
+    }
+    Ok(())
 }
 
 /// A server that is full, and finds nothing to evict, refuses whatever is queued in a `MULTI`: its demotion too. So it gets

@@ -12,10 +12,12 @@ use crate::{
     error::{Code, Error, Result, State},
     facts::{Facts, finish, step_result},
     pair::{Pair, log_in, see},
+    redirect::Redirect,
     run::Deadline,
     server::{
         Command, Server, Side,
         acl::{Users, to_carry},
+        config::PRIORITY,
         info::{Role, Version, keyspace},
     },
 };
@@ -81,6 +83,10 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     if empty && target.config(&["repl-diskless-load"]).await?.get("repl-diskless-load").is_some_and(|v| v == "disabled")
     {
         target.raise(&pair.journal, "repl-diskless-load", "on-empty-db").await?;
+    }
+    // Sentinel is not to promote it half-synced, nor by itself later: the source could not follow it without being wiped.
+    if matches!(options.preflight.redirect, Redirect::Sentinel(_)) {
+        target.raise(&pair.journal, PRIORITY, "0").await?;
     }
     // The first sync would wait 5 seconds for other replicas that never come.
     source.raise(&pair.journal, "repl-diskless-sync-delay", "0").await?;

@@ -9,13 +9,16 @@ use crate::{
     facts::{finish, step_result},
     journal::Record,
     pair::Pair,
+    redirect::{Plan, Redirect},
     run::Deadline,
     server::{Command, Server, info::Info},
 };
 
 /// What is wished.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Options {
+    /// How clients were moved: what watches the source has to forget it.
+    pub redirect: Redirect,
     /// How long the source may take to end.
     pub wait_timeout: Duration,
     /// Save the target's configuration to its file when its raised settings are restored, if it has one.
@@ -39,7 +42,8 @@ pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
     let look = pair.look().await?;
     let target = pair.target()?;
     if look.stage == Stage::Retired {
-        let actions = restore(&pair, target, options).await?;
+        let restored = restore(&pair, target, options).await?;
+        let actions = forget(&pair, options).await? || restored;
         let after = if actions { pair.facts().await } else { before.clone() };
         return Ok(finish!(call.run, before, after, Retire { retired: true, saved: false }));
     }
@@ -68,6 +72,7 @@ pub async fn retire(call: &Call, options: &Options) -> Result<Retire> {
         pair.journal.append(&Record::Retired { run_id: source.identity.run_id.clone() })?;
         restore(&pair, target, options).await?;
     }
+    forget(&pair, options).await?;
     let after = pair.facts().await;
     Ok(finish!(call.run, before, after, Retire { retired: !call.run.dry, saved: save }))
 }
@@ -78,6 +83,20 @@ async fn restore(pair: &Pair, target: &Server, options: &Options) -> Result<bool
     let save = options.rewrite && !target.identity.config_file.is_empty();
     restore_and_save(pair, target, None, save).await?;
     Ok(raised)
+}
+
+/// Lets the sentinels forget the source. Returns whether there was anything.
+async fn forget(pair: &Pair, options: &Options) -> Result<bool> {
+    let Some(Plan::Sentinel(watch)) = pair.handover.as_ref().map(|handover| &handover.plan) else { return Ok(false) };
+    match &options.redirect {
+        Redirect::Sentinel(sentinels) => sentinels.forget(&pair.run, watch).await,
+        _ => {
+            pair.run.warn(
+                "the sentinels still list the source as a replica that is down: give redirect and run this again",
+            );
+            Ok(false)
+        }
+    }
 }
 
 /// Refuses where somebody still uses the source, or where it is not in step with the target.

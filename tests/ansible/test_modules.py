@@ -8,6 +8,7 @@ import pytest
 
 from tests.ansible.runner import connection
 from tests.ansible.test_contract import documentation
+from tests.support.sentinel import NAME, Sentinels
 from tests.support.servers import eventually
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tests.support.servers import Instance
 
 KEYS = 1000
+SECRET = "hunter2-is-never-shown"
 # What Ansible adds to what a module returns.
 FROM_ANSIBLE = {"changed", "diff", "exception", "failed", "invocation", "warnings"}
 
@@ -271,6 +273,37 @@ def test_upgrade_in_one_task(
     stages = [task.result["stage"] for task in outcome.of("upgrade")]
     assert stages[0::3] == ["following", "switched", "retired"]
     assert (target.role, target.current_port) == ("master", source.port)
+    assert target.call("DBSIZE") == KEYS
+
+
+def test_clients_that_ask_sentinel(
+    ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path, tmp_path: Path
+) -> None:
+    source, target = pair
+    with Sentinels([source.binary] * 3, tmp_path, source, password=SECRET) as sentinels:
+        one = {"sentinels": [sentinels.all[0].address], "name": NAME, "password": SECRET}
+        way = {"redirect": "sentinel", "sentinel": one}
+        outcome = ansible.tasks(
+            [
+                once("preflight", **way),
+                once("replicate", **way),
+                once("wait_synced"),
+                *thrice("switchover", **way),
+                *twice("rollback", **way),
+                once("switchover", **way),
+                once("wait_quiescent", quiet_for=0.2),
+                *thrice("retire", **way),
+            ],
+            defaults=connection(source, target, journal_dir),
+        )
+        assert outcome.status == 0, outcome.output
+        for act in ("switchover", "retire"):
+            assert statuses(outcome, act)[:3] == ["changed", "changed", "ok"], act
+        assert statuses(outcome, "rollback") == ["changed", "ok"]
+        assert_documented(outcome)
+        assert SECRET not in outcome.output
+        assert sentinels.agree(target.address)
+        assert [each.replicas for each in sentinels.all] == [set()] * 3
     assert target.call("DBSIZE") == KEYS
 
 

@@ -13,6 +13,7 @@ import redis_baton
 
 from tests.ansible.runner import COLLECTIONS, TOOLS, Ansible
 from tests.docs.test_examples import REPOSITORY, RUN_TIME, fenced
+from tests.support.sentinel import Sentinels
 from tests.support.servers import eventually, find
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def at(text: str, server: Instance) -> str:
     return text.replace("redis.example", server.host).replace("6379", str(server.port))
 
 
-def run_python(text: str) -> dict[str, Any]:
-    names: dict[str, Any] = {"redis_baton": redis_baton}
+def run_python(text: str, given: dict[str, Any] | None = None) -> dict[str, Any]:
+    names: dict[str, Any] = {"redis_baton": redis_baton, **(given or {})}
     exec(text, names)  # noqa: S102 # our own documents
     return names
 
@@ -126,6 +127,24 @@ def test_launch(server: ServerFactory, tmp_path: Path) -> None:
         run_tasks(here(block("launch.md", "yaml")), tmp_path / "ansible")
     assert not directory.exists()
     eventually(lambda: not _listens(port), "the launched server has ended")
+
+
+def test_sentinel(server: ServerFactory, tmp_path: Path) -> None:
+    """The tasks upgrade, the Python example finds that done and goes back."""
+    source, target = server("redis-7.0"), server("redis-8.0")
+    with Sentinels([source.binary] * 3, tmp_path / "sentinels", source) as sentinels:
+
+        def here(kind: str) -> str:
+            text = block("redirects/sentinel.md", kind)
+            text = text.replace("10.0.0.1:26379", sentinels.all[0].address)
+            text = text.replace("10.0.0.1", source.host).replace("6380", str(target.port))
+            return text.replace("port: 6379", f"port: {source.port}")
+
+        run_tasks(here("yaml"), tmp_path / "ansible")
+        assert sentinels.agree(target.address)
+        done = run_python(here("python"), {"SOURCE": source.url, "TARGET": target.url})
+        assert not done["done"].changed
+        assert sentinels.agree(source.address)
 
 
 def _listens(port: int) -> bool:

@@ -102,9 +102,11 @@ class Load:
         prefix: str | None = None,
         user: str | None = None,
         password: str | None = None,
+        sentinel: str | None = None,
     ) -> None:
         """Prepare it.
 
+        With `sentinel`, the name of a master, a sentinel listens at the port and is asked for it.
         `rate` is in writes per second of all connections together; 0 is as fast as can be.
         """
         self.host = host
@@ -119,6 +121,7 @@ class Load:
             "prefix": prefix,
             "user": user,
             "password": password,
+            "sentinel": sentinel,
         }
         self._options = [
             f"--{name}={value}" for name, value in options.items() if value is not None

@@ -1,17 +1,20 @@
 //! The command line.
 
 use std::fmt;
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use lexopt::{Arg, ValueExt};
 
+use crate::wire::{Connection, Reply};
+
 const USAGE: &str = "usage: baton-load --port PORT [--host HOST] [--connections N] [--rate WRITES_PER_SECOND]
     [--sets-per-incr N] [--value-size BYTES] [--prefix TEXT] [--user NAME] [--password TEXT] [--seconds N]
-    [--verify-host HOST] [--verify-port PORT]";
+    [--verify-host HOST] [--verify-port PORT] [--sentinel NAME_OF_MASTER]";
 
 /// Where a server listens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// A name or an IP address.
     pub host: String,
@@ -54,6 +57,8 @@ pub struct Options {
     pub user: Option<String>,
     /// The password; without one there is no AUTH.
     pub password: Option<String>,
+    /// The name of the master: then a sentinel listens at `address`, and is asked for it on each connect.
+    pub sentinel: Option<String>,
     /// The longest the writing lasts.
     pub duration: Duration,
 }
@@ -62,6 +67,27 @@ impl Options {
     /// Reads the options of this process.
     pub fn from_command_line() -> Result<Self, String> {
         Self::parse(lexopt::Parser::from_env()).map_err(|error| format!("{error}\n{USAGE}"))
+    }
+
+    /// Where a server is now: for the load's own address, where a sentinel listens there, the master that it names.
+    pub fn locate(&self, address: &Address, give_up: &dyn Fn() -> bool) -> io::Result<Vec<SocketAddr>> {
+        let found = address.resolve().map_err(io::Error::other)?;
+        let Some(name) = self.sentinel.as_ref().filter(|_| *address == self.address) else { return Ok(found) };
+        let mut sentinel = Connection::open(&found)?;
+        let reply = sentinel.call(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", name], give_up)?;
+        let words = match reply {
+            Reply::Array(replies) => replies,
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        };
+        let text = |reply: &Reply| match reply {
+            Reply::Bulk(Some(text)) => String::from_utf8(text.clone()).ok(),
+            _ => None,
+        };
+        let [host, port] = words.as_slice() else { return Err(io::ErrorKind::InvalidData.into()) };
+        match (text(host), text(port).and_then(|port| port.parse().ok())) {
+            (Some(host), Some(port)) => Address { host, port }.resolve().map_err(io::Error::other),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     fn parse(mut parser: lexopt::Parser) -> Result<Self, lexopt::Error> {
@@ -77,6 +103,7 @@ impl Options {
             prefix: format!("load-{}", std::process::id()),
             user: None,
             password: None,
+            sentinel: None,
             duration: Duration::from_secs(3600),
         };
         while let Some(argument) = parser.next()? {
@@ -93,6 +120,7 @@ impl Options {
                 "prefix" => options.prefix = parser.value()?.string()?,
                 "user" => options.user = Some(parser.value()?.string()?),
                 "password" => options.password = Some(parser.value()?.string()?),
+                "sentinel" => options.sentinel = Some(parser.value()?.string()?),
                 "seconds" => {
                     let seconds: f64 = parser.value()?.parse()?;
                     options.duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;

@@ -78,7 +78,7 @@ struct Reader {
 
 impl Reader {
     fn open(options: &Options, address: &Address, deadline: Instant) -> io::Result<Self> {
-        let addresses = address.resolve().map_err(io::Error::other)?;
+        let addresses = options.locate(address, &|| Instant::now() > deadline)?;
         let connect_until = Instant::now() + CONNECT_TIME;
         let connection = loop {
             match Connection::open(&addresses) {

@@ -1,6 +1,5 @@
 //! One connection's closed loop: a write is sent when the one before it was acknowledged.
 
-use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -30,7 +29,6 @@ pub struct Writer {
     options: Arc<Options>,
     clock: Arc<Clock>,
     tally: Arc<Mutex<Tally>>,
-    addresses: Vec<SocketAddr>,
     connection: Option<Connection>,
     backoff: Duration,
 }
@@ -38,8 +36,7 @@ pub struct Writer {
 impl Writer {
     /// The writer with that number; what it achieves is found in `tally`.
     pub fn new(number: usize, options: Arc<Options>, clock: Arc<Clock>, tally: Arc<Mutex<Tally>>) -> Self {
-        let addresses = options.address.resolve().unwrap_or_default();
-        Self { number, options, clock, tally, addresses, connection: None, backoff: SHORTEST_BACKOFF }
+        Self { number, options, clock, tally, connection: None, backoff: SHORTEST_BACKOFF }
     }
 
     /// Writes until the clock is stopped; says when it is connected.
@@ -121,7 +118,8 @@ impl Writer {
 
     /// Tries once to connect and log in; waits a little if that fails.
     fn connect(&mut self) {
-        let Ok(mut connection) = Connection::open(&self.addresses) else {
+        let found = self.options.locate(&self.options.address, &|| self.clock.is_over());
+        let Ok(mut connection) = found.and_then(|addresses| Connection::open(&addresses)) else {
             lock(&self.tally).refused_connects += 1;
             return self.back_off();
         };

@@ -323,13 +323,52 @@ options:
       - How clients arrive at the target.
       - With V(takeover) the target takes over the source's port, which needs both on one host,
         and the source moves to C(aside_port).
+      - With V(sentinel) they ask Sentinel, which is told. Each server stays at its own port.
       - With V(none) they are moved by other means, such as a load balancer or a change in the
         applications' configuration.
       - A rollback leads clients back the way they came, which the journal knows. It needs this
         only for the passwords in it.
     type: str
-    choices: [takeover, none]
+    choices: [takeover, sentinel, none]
     default: takeover
+  sentinel:
+    description:
+      - The sentinels, with O(redirect=sentinel).
+      - Source and target must be given by the addresses that Sentinel has for them.
+    type: dict
+    suboptions:
+      sentinels:
+        description: One or more of them, as C(HOST:PORT). One knows the others.
+        type: list
+        elements: str
+        required: true
+      name:
+        description: The name they have for the master.
+        type: str
+        required: true
+      user:
+        description: ACL user of the sentinels.
+        type: str
+      password:
+        description: Password of the user, or of the sentinels.
+        type: str
+      tls:
+        description: How to speak TLS to the sentinels. Without it plain.
+        type: dict
+        suboptions:
+          validate_certs:
+            description: Whether the certificates must be valid.
+            type: bool
+            default: true
+          ca_certs:
+            description: PEM file of the authorities to trust in place of the system's.
+            type: path
+          client_cert_file:
+            description: PEM file of the client's certificate.
+            type: path
+          client_key_file:
+            description: PEM file of its key.
+            type: path
 """
 
     LOCK = r"""

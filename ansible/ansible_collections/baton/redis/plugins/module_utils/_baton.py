@@ -67,7 +67,29 @@ HANDOVER = {
 }
 # How clients are moved, and what each way has to know.
 REDIRECT = {
-    "redirect": {"type": "str", "choices": ["takeover", "none"], "default": "takeover"},
+    "redirect": {
+        "type": "str",
+        "choices": ["takeover", "sentinel", "none"],
+        "default": "takeover",
+    },
+    "sentinel": {
+        "type": "dict",
+        "options": {
+            "sentinels": {"type": "list", "elements": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "user": {"type": "str"},
+            "password": {"type": "str", "no_log": True},
+            "tls": {
+                "type": "dict",
+                "options": {
+                    "validate_certs": {"type": "bool", "default": True},
+                    "ca_certs": {"type": "path"},
+                    "client_cert_file": {"type": "path"},
+                    "client_key_file": {"type": "path"},
+                },
+            },
+        },
+    },
 }
 # The option of every module that keeps other controllers out.
 LOCK = {"break_lock": {"type": "bool", "default": False}}

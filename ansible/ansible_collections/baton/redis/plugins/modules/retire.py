@@ -13,6 +13,7 @@ description:
   - Shuts the source down, once the target serves and holds everything, and only then. Waits until
     its process has ended.
   - From then on there is no way back with M(baton.redis.rollback).
+  - Where clients were moved by Sentinel, the sentinels forget the source, one after the other.
   - If the source is gone already, and the target is known to be the one that followed it, there
     is nothing to do.
   - A failure leaves the target serving.
@@ -33,6 +34,7 @@ options:
     default: true
 extends_documentation_fragment:
   - baton.redis._baton
+  - baton.redis._baton.redirect
   - baton.redis._baton.lock
   - baton.redis._baton.attributes
 seealso:
@@ -116,6 +118,7 @@ remedy:
 
 from ansible_collections.baton.redis.plugins.module_utils._baton import (
     LOCK,
+    REDIRECT,
     baton_module,
     exit_step,
     run_step,
@@ -126,6 +129,7 @@ def main():
     module = baton_module(
         wait_timeout={"type": "float", "default": 30.0},
         rewrite={"type": "bool", "default": True},
+        **REDIRECT,
         **LOCK,
     )
     exit_step(module, run_step(module, "retire"), "the source is shut down")
