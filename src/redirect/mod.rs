@@ -11,12 +11,13 @@
 //! Each can be done again at any time: it looks first, and does what is left to do. What a way must know for that is in
 //! the journal before the pause, as its [`Plan`].
 
+pub mod haproxy;
 pub mod ports;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decide::findings::Finding,
+    decide::{findings::Finding, haproxy::Wanted},
     error::{Error, Result},
     journal::Handover,
     pair::Pair,
@@ -32,6 +33,8 @@ pub enum Redirect {
     Takeover,
     /// Clients are moved by other means.
     None,
+    /// HAProxies are told to send clients to the target.
+    Haproxy(haproxy::Wish),
 }
 
 /// What a way has found out and needs to know later, to be done, done again and undone. It has no secrets.
@@ -41,12 +44,19 @@ pub enum Plan {
     /// Ports are all there is.
     #[default]
     Ports,
+    /// HAProxies that clients come through.
+    Haproxy(haproxy::Fronts),
 }
 
 impl Redirect {
     /// Reads what a caller gave, as JSON: a word, or a mapping of a word to its options.
     pub fn parse(json: &str) -> Result<Self> {
-        serde_json::from_str(json).map_err(|e| Error::input("redirect", e))
+        let redirect = serde_json::from_str(json).map_err(|e| Error::input("redirect", e))?;
+        match &redirect {
+            Redirect::Takeover | Redirect::None => {}
+            Redirect::Haproxy(wish) => wish.check()?,
+        }
+        Ok(redirect)
     }
 
     /// Whether the target takes the source's port over.
@@ -60,8 +70,13 @@ impl Redirect {
     }
 
     /// Looks at what is to move the clients, and lists what stands against it. Changes nothing.
-    pub async fn look(&self, _pair: &Pair) -> Result<(Plan, Vec<Finding>)> {
-        Ok((Plan::Ports, Vec::new()))
+    pub async fn look(&self, pair: &Pair) -> Result<(Plan, Vec<Finding>)> {
+        match self {
+            Redirect::Takeover | Redirect::None => Ok((Plan::Ports, Vec::new())),
+            Redirect::Haproxy(wish) => {
+                wish.look(pair).await.map(|(fronts, findings)| (Plan::Haproxy(fronts), findings))
+            }
+        }
     }
 
     /// What clients see of the switchover, for the plan of `preflight`.
@@ -73,20 +88,36 @@ impl Redirect {
                 source.endpoint
             ),
             Redirect::None => format!("{pause} and has to come to the target by your own means"),
+            Redirect::Haproxy(_) => format!("{pause}, and waits in HAProxy until {target} serves"),
         }
     }
 }
 
 impl Plan {
     /// Looks again, for the way back.
-    pub async fn look_again(&self, _pair: &Pair, _redirect: &Redirect) -> Result<Plan> {
-        Ok(self.clone())
+    pub async fn look_again(&self, pair: &Pair, redirect: &Redirect) -> Result<Plan> {
+        match (self, redirect) {
+            (Plan::Ports, _) => Ok(Plan::Ports),
+            (Plan::Haproxy(fronts), Redirect::Haproxy(wish)) => {
+                fronts.look_again(pair, Some(wish)).await.map(Plan::Haproxy)
+            }
+            (Plan::Haproxy(fronts), _) => fronts.look_again(pair, None).await.map(Plan::Haproxy),
+        }
+    }
+
+    /// What the operator has to do after the handover so that it lasts.
+    pub fn lasting(&self) -> Vec<String> {
+        match self {
+            Plan::Ports => Vec::new(),
+            Plan::Haproxy(fronts) => fronts.lasting(),
+        }
     }
 
     /// Whether there is anything to do under the pause.
     pub fn holds(&self) -> bool {
         match self {
             Plan::Ports => false,
+            Plan::Haproxy(_) => true,
         }
     }
 
@@ -94,6 +125,7 @@ impl Plan {
     pub fn arrives(&self) -> bool {
         match self {
             Plan::Ports => false,
+            Plan::Haproxy(_) => true,
         }
     }
 }
@@ -116,6 +148,7 @@ impl Moving<'_> {
     pub async fn hold(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
+            Plan::Haproxy(fronts) => fronts.bring(Wanted::Held).await,
         }
     }
 
@@ -123,6 +156,7 @@ impl Moving<'_> {
     pub async fn arrive(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
+            Plan::Haproxy(fronts) => fronts.bring(Wanted::Led).await,
         }
     }
 
@@ -130,6 +164,7 @@ impl Moving<'_> {
     pub async fn come_back(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
+            Plan::Haproxy(fronts) => fronts.bring(Wanted::Home).await,
         }
     }
 
@@ -137,6 +172,7 @@ impl Moving<'_> {
     pub fn planned(&self) -> Vec<String> {
         match &self.handover.plan {
             Plan::Ports => Vec::new(),
+            Plan::Haproxy(fronts) => fronts.planned(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Call,
-    aftermath::{complete, put_back, settle},
+    aftermath::{call_off, complete, put_back, settle},
     at,
     bring_back::WHAT_IT_TOOK,
     guard::{Guard, Job},
@@ -120,6 +120,11 @@ pub(super) async fn hand_over(
             // What the handover before this one has left undone.
             if pair.handover.is_some() && look.stage == Stage::Switched {
                 settle(pair, look, to.other(), options).await?;
+            }
+            // One that held the clients and died, and its guard with it.
+            if !call.run.dry && pair.handover.as_ref().is_some_and(|h| h.demoted() == to.other() && h.plan.holds()) {
+                call_off(pair, look, to, options).await?;
+                pair.handover = pair.journal.handover()?;
             }
             cut(call, pair, to, options).await?
         }
