@@ -201,7 +201,7 @@ def _missing_incumbent() -> str | None:
 
 
 def _missing_haproxy() -> str | None:
-    return None if find_haproxy() else "HAProxy is missing: tests/support/fetch-servers haproxy-2.6"
+    return None if find_haproxy() else "HAProxy is missing: tests/support/fetch-servers haproxy-3.0"
 
 
 BATON = Way("baton", "redis-baton", baton, _direct)

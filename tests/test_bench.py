@@ -76,7 +76,7 @@ def test_it_runs_ways_and_shapes(bench: Bench) -> None:
 
 def test_it_runs_failover_behind_haproxy(bench: Bench) -> None:
     if find_haproxy() is None:
-        pytest.skip("HAProxy is not on this machine: tests/support/fetch-servers haproxy-2.6")
+        pytest.skip("HAProxy is not on this machine: tests/support/fetch-servers haproxy-3.0")
     found = bench("--ways=failover", "--rates=2000", "--shapes=none", "--drain=none")
     (run,) = found["runs"]
     assert run["report"]["lost_sets"] == run["report"]["lost_incrs"] == 0

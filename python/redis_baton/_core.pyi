@@ -1008,7 +1008,9 @@ def preflight(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means.
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there. Further options of that: `frontends`, `backends`,
+            `source_servers`, `target_servers`.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.
@@ -1089,7 +1091,9 @@ def replicate(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means.
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there. Further options of that: `frontends`, `backends`,
+            `source_servers`, `target_servers`.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.
@@ -1195,7 +1199,9 @@ def switchover(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means.
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there. Further options of that: `frontends`, `backends`,
+            `source_servers`, `target_servers`.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
@@ -1557,7 +1563,9 @@ def upgrade(
         target: the new instance, likewise.
         until: the last step to run.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means.
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there. Further options of that: `frontends`, `backends`,
+            `source_servers`, `target_servers`.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.

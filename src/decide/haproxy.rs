@@ -5,17 +5,31 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
+/// The first version that survives it when a frontend gets its `maxconn` back while connections wait for that: the ones before
+/// hang, and their watchdog kills them (HAProxy's issue 2726). Some branches were mended before, but not all of their versions.
+const QUEUES_FROM: (u32, u32, u32) = (3, 0, 6);
+
 /// One HAProxy as it is now.
 #[derive(Debug, Default)]
 pub struct Seen {
+    /// Its version; empty where it was not asked for.
+    pub version: String,
     /// The level of the socket: `admin`, `operator` or `user`; empty where it was not asked for.
     pub level: String,
     /// The servers of its backends.
     pub entries: Vec<Entry>,
-    /// Its frontends with how many connections each may have.
-    pub frontends: BTreeMap<String, u64>,
+    /// Its frontends.
+    pub frontends: BTreeMap<String, Frontend>,
     /// What else it said: how a command went.
     pub said: Vec<String>,
+}
+
+/// One frontend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frontend {
+    maxconn: u64,
+    /// Whether it listens.
+    open: bool,
 }
 
 /// One server of a backend.
@@ -40,6 +54,8 @@ pub struct Front {
     pub socket: String,
     /// The frontends that clients come through, with how many connections each may have.
     pub frontends: BTreeMap<String, u64>,
+    /// Whether clients can be made to wait there. If not, they are refused as long.
+    pub queues: bool,
     /// The backends that lead to the demoted server.
     pub backends: Vec<Backend>,
 }
@@ -112,7 +128,7 @@ pub enum Wanted {
 }
 
 impl Seen {
-    /// Reads what it answers to `show cli level`, `show servers state` and `show stat`, in any order and number.
+    /// Reads what it answers to `show cli level`, `show version`, `show servers state` and `show stat`, in any order.
     pub fn parse(text: &str) -> Self {
         let mut seen = Seen::default();
         let mut head: Vec<&str> = Vec::new();
@@ -126,6 +142,8 @@ impl Seen {
                 seen.row(&row);
             } else if ["admin", "operator", "user"].contains(&line) {
                 seen.level = line.to_owned();
+            } else if line.starts_with(|c: char| c.is_ascii_digit()) && line.contains('.') {
+                seen.version = line.to_owned();
             } else if line != "1" {
                 // A table of servers is preceded by the version of its form.
                 seen.said.push(line.to_owned());
@@ -138,7 +156,8 @@ impl Seen {
         let text = |name: &str| row.get(name).copied().unwrap_or_default();
         let number = |name: &str| text(name).parse::<u64>().unwrap_or_default();
         if text("svname") == "FRONTEND" {
-            self.frontends.insert(text("pxname").to_owned(), number("slim"));
+            let frontend = Frontend { maxconn: number("slim"), open: text("status") == "OPEN" };
+            self.frontends.insert(text("pxname").to_owned(), frontend);
         } else if row.contains_key("srv_name") {
             // Forced, inherited, or without an address from DNS.
             let maint = number("srv_admin_state") & 0x23 != 0;
@@ -159,6 +178,13 @@ impl Seen {
     pub fn names(&self) -> impl Iterator<Item = String> {
         let of_entry = |entry: &Entry| [entry.backend.clone(), entry.title()];
         self.frontends.keys().cloned().chain(self.entries.iter().flat_map(of_entry))
+    }
+
+    /// Whether it can let clients wait.
+    fn queues(&self) -> bool {
+        let mut numbers = self.version.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        (next(), next(), next()) >= QUEUES_FROM
     }
 
     fn entry(&self, backend: &str, name: &str) -> Option<&Entry> {
@@ -189,7 +215,8 @@ pub fn survey(
     [frontends, backends]: [&[String]; 2],
     before: Option<&Front>,
 ) -> (Front, Vec<Trouble>) {
-    let mut front = Front { socket: socket.to_owned(), frontends: BTreeMap::new(), backends: Vec::new() };
+    let queues = seen.queues();
+    let mut front = Front { socket: socket.to_owned(), frontends: BTreeMap::new(), queues, backends: Vec::new() };
     let mut troubles = Vec::new();
     let mut trouble = |found: String, remedy| troubles.push(Trouble { warning: false, found, remedy });
     if seen.level != "admin" {
@@ -223,9 +250,9 @@ pub fn survey(
             let what = format!("which frontends lead to its backend {} can't be told", entry.backend);
             trouble(what, "name them in `frontends`");
         }
-        for (name, maxconn) in through {
-            if *maxconn == 0 {
-                trouble(format!("its frontend {name} lets nobody in"), "give it its maxconn: set maxconn frontend");
+        for (name, Frontend { maxconn, open }) in through {
+            if !open || *maxconn == 0 {
+                trouble(format!("its frontend {name} lets nobody in"), "enable it, and give it its maxconn");
             }
             front.frontends.insert(name.clone(), *maxconn);
         }
@@ -236,6 +263,13 @@ pub fn survey(
             "none of its servers is the one that clients are to be led away from".into(),
             "name it as backend/server",
         );
+    }
+    if !queues {
+        troubles.push(Trouble {
+            warning: true,
+            found: format!("{} hangs when clients that were made to wait are let in (its issue 2726)", seen.version),
+            remedy: "clients are refused for some milliseconds instead; HAProxy 3.0.6 lets them wait",
+        });
     }
     troubles.extend(renamed.into_iter().map(|name| Trouble {
         warning: true,
@@ -266,13 +300,21 @@ fn moved(entry: &Entry, promoted: &Sought<'_>, before: Option<&Backend>) -> Opti
 /// answered: what depends on those comes when they have.
 pub fn steps(front: &Front, seen: &Seen, wanted: Wanted) -> Vec<String> {
     let mut steps = Vec::new();
-    let lets_in = |name: &str| seen.frontends.get(name) != Some(&0);
+    let frontends = front.frontends.iter().filter_map(|(name, maxconn)| {
+        let seen = seen.frontends.get(name);
+        let lets_in = seen.is_none_or(|frontend| frontend.open && frontend.maxconn > 0);
+        match (front.queues, wanted == Wanted::Held) {
+            (_, held) if lets_in != held => None,
+            (true, true) => Some(format!("set maxconn frontend {name} 0")),
+            (true, false) => Some(format!("set maxconn frontend {name} {maxconn}")),
+            (false, true) => Some(format!("disable frontend {name}")),
+            (false, false) => Some(format!("enable frontend {name}")),
+        }
+    });
+    let frontends: Vec<_> = frontends.collect();
     if wanted == Wanted::Held {
-        let open = front.frontends.keys().filter(|name| lets_in(name));
-        steps.extend(open.map(|name| format!("set maxconn frontend {name} 0")));
+        steps.extend(frontends.iter().cloned());
     }
-    let held = front.frontends.iter().filter(|(name, _)| !lets_in(name));
-    let opening: Vec<_> = held.map(|(name, maxconn)| format!("set maxconn frontend {name} {maxconn}")).collect();
     let mut settled = true;
     for Backend { name, lead } in &front.backends {
         match lead {
@@ -283,7 +325,7 @@ pub fn steps(front: &Front, seen: &Seen, wanted: Wanted) -> Vec<String> {
                     Wanted::Led => {
                         let closed = demoted.close(seen);
                         // A connection that was on its way all the while would end at a replica.
-                        let cut = closed.is_some() || !opening.is_empty();
+                        let cut = closed.is_some() || !frontends.is_empty();
                         steps.extend(closed);
                         steps.extend(cut.then(|| format!("shutdown sessions server {demoted}")));
                         steps.extend(promoted.open(seen));
@@ -313,7 +355,7 @@ pub fn steps(front: &Front, seen: &Seen, wanted: Wanted) -> Vec<String> {
         }
     }
     if wanted != Wanted::Held && settled {
-        steps.extend(opening);
+        steps.extend(frontends);
     }
     steps
 }
@@ -368,5 +410,190 @@ impl Front {
             }
         });
         lines.collect::<Vec<_>>().join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OLD: (&str, u16) = ("10.0.0.1", 6379);
+    const NEW: (&str, u16) = ("10.0.0.2", 6380);
+
+    /// A HAProxy that does what it is told.
+    #[derive(Debug, Clone)]
+    struct Proxy {
+        servers: Vec<(&'static str, (String, u16), bool)>,
+        maxconn: u64,
+        open: bool,
+        said: &'static str,
+    }
+
+    impl Proxy {
+        fn with(servers: &[(&'static str, (&str, u16), bool)]) -> Self {
+            let servers =
+                servers.iter().map(|(name, (ip, port), up)| (*name, ((*ip).to_owned(), *port), *up)).collect();
+            Proxy { servers, maxconn: 500, open: true, said: "admin\n\n3.0.11-1+deb13u4\n\n" }
+        }
+
+        fn two() -> Self {
+            Proxy::with(&[("old", OLD, true), ("new", NEW, false)])
+        }
+
+        fn one() -> Self {
+            Proxy::with(&[("redis", OLD, true)])
+        }
+
+        fn seen(&self) -> Seen {
+            let mut text = format!(
+                "{}1\n# be_id be_name srv_name srv_addr srv_op_state srv_admin_state srv_check_state srv_fqdn srv_port\n",
+                self.said
+            );
+            for (name, (ip, port), up) in &self.servers {
+                let (op, admin) = if *up { (2, 0) } else { (0, 5) };
+                text += &format!("2 be {name} {ip} {op} {admin} 6 - {port}\n");
+            }
+            let status = if self.open { "OPEN" } else { "PAUSED" };
+            text += &format!("\n# pxname,svname,scur,slim,status\nbe,FRONTEND,3,{},{status}\n\n", self.maxconn);
+            Seen::parse(&text)
+        }
+
+        fn tell(&mut self, command: &str) {
+            let words: Vec<_> = command.split(' ').collect();
+            let name = words.get(2).and_then(|name| name.strip_prefix("be/"));
+            let server = self.servers.iter_mut().find(|server| Some(server.0) == name);
+            match (words.as_slice(), server) {
+                (["set", "maxconn", "frontend", "be", maxconn], _) => self.maxconn = maxconn.parse().unwrap(),
+                (["disable", ..], _) => self.open = false,
+                (["enable", ..], _) => self.open = true,
+                (["shutdown", ..], _) => {}
+                ([_, _, _, "state", state], Some(server)) => server.2 = *state == "ready",
+                ([_, _, _, "health", "up"], Some(server)) => assert!(server.2),
+                ([_, _, _, "addr", ip, "port", port], Some(server)) => {
+                    server.1 = ((*ip).to_owned(), port.parse().unwrap());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn bring(&mut self, front: &Front, wanted: Wanted) {
+            for _ in 0..3 {
+                steps(front, &self.seen(), wanted).iter().for_each(|step| self.tell(step));
+            }
+            assert_eq!(steps(front, &self.seen(), wanted), Vec::<String>::new());
+        }
+
+        /// Where clients that are let in are sent to.
+        fn leads_to(&self) -> Vec<(&str, u16)> {
+            self.servers.iter().filter(|server| server.2).map(|server| (server.1.0.as_str(), server.1.1)).collect()
+        }
+
+        fn lets_in(&self) -> bool {
+            self.open && self.maxconn > 0
+        }
+    }
+
+    fn sought(address: (&str, u16)) -> Sought<'static> {
+        Sought { ips: vec![address.0.parse().unwrap()], plain: address.1, tls: 0, named: &[] }
+    }
+
+    fn found(proxy: &Proxy) -> (Front, Vec<Trouble>) {
+        survey("/s", &proxy.seen(), [&sought(OLD), &sought(NEW)], [&[], &[]], None)
+    }
+
+    fn front(proxy: &Proxy) -> Front {
+        let (front, troubles) = found(proxy);
+        assert!(troubles.iter().all(|trouble| trouble.warning), "{troubles:?}");
+        front
+    }
+
+    fn blockers(proxy: &Proxy) -> usize {
+        found(proxy).1.iter().filter(|trouble| !trouble.warning).count()
+    }
+
+    #[test]
+    fn it_is_held_and_led_and_nobody_arrives_in_between() {
+        for (mut proxy, queues) in [(Proxy::two(), true), (Proxy::one(), true), (Proxy::two(), false)] {
+            if !queues {
+                proxy.said = "admin\n\n2.6.12-1+deb12u3\n\n";
+            }
+            let front = front(&proxy);
+            assert_eq!(front.queues, queues);
+            proxy.bring(&front, Wanted::Held);
+            assert_eq!((proxy.lets_in(), proxy.leads_to()), (false, vec![]));
+            assert_eq!(proxy.maxconn == 0, queues, "a version that hangs gets no maxconn");
+            proxy.bring(&front, Wanted::Led);
+            assert_eq!((proxy.lets_in(), proxy.maxconn, proxy.leads_to()), (true, 500, vec![NEW]));
+        }
+    }
+
+    #[test]
+    fn frontends_open_last() {
+        for mut proxy in [Proxy::two(), Proxy::one()] {
+            let front = front(&proxy);
+            proxy.bring(&front, Wanted::Held);
+            for wanted in [Wanted::Led, Wanted::Home] {
+                let mut proxy = proxy.clone();
+                while !proxy.lets_in() {
+                    steps(&front, &proxy.seen(), wanted).iter().for_each(|step| proxy.tell(step));
+                }
+                assert_eq!(proxy.leads_to(), [if wanted == Wanted::Led { NEW } else { OLD }]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_way_back_is_to_the_address_that_it_had() {
+        let mut proxy = Proxy::one();
+        let front = front(&proxy);
+        proxy.bring(&front, Wanted::Held);
+        proxy.bring(&front, Wanted::Led);
+        let elsewhere = sought(("192.168.0.1", 1));
+        let (back, troubles) = survey("/s", &proxy.seen(), [&sought(NEW), &elsewhere], [&[], &[]], Some(&front));
+        assert_eq!(troubles, []);
+        proxy.bring(&back, Wanted::Held);
+        proxy.bring(&back, Wanted::Led);
+        assert_eq!(proxy.leads_to(), [OLD]);
+    }
+
+    #[test]
+    fn what_stands_against_it() {
+        assert_eq!(blockers(&Proxy::with(&[("old", OLD, false), ("new", NEW, false)])), 1);
+        assert_eq!(blockers(&Proxy::with(&[("new", NEW, true)])), 1);
+        assert_eq!(blockers(&Proxy { said: "operator\n\n3.0.6\n\n", ..Proxy::two() }), 1);
+        assert_eq!(blockers(&Proxy { maxconn: 0, ..Proxy::two() }), 1);
+        assert_eq!(blockers(&Proxy { open: false, ..Proxy::two() }), 1);
+    }
+
+    #[test]
+    fn what_a_command_was_answered_is_kept() {
+        let seen = Seen::parse("\nNo such server.\n\n1\n# be_id be_name srv_name\n\n");
+        assert_eq!(seen.said, ["No such server."]);
+        assert!(seen.entries.is_empty());
+    }
+
+    proptest! {
+        /// From wherever it is left by a crash, or by a restart that forgets all, it comes to where it is wanted, and home is
+        /// where it was.
+        #[test]
+        fn it_comes_to_where_it_is_wanted(one: bool, stops in prop::collection::vec((0..3usize, 0..9usize, any::<bool>()), 0..6)) {
+            let fresh = if one { Proxy::one() } else { Proxy::two() };
+            let front = front(&fresh);
+            let mut proxy = fresh.clone();
+            for (wanted, told, anew) in stops {
+                if anew {
+                    proxy = fresh.clone();
+                }
+                let wanted = [Wanted::Held, Wanted::Led, Wanted::Home][wanted];
+                steps(&front, &proxy.seen(), wanted).iter().take(told).for_each(|step| proxy.tell(step));
+            }
+            let mut home = proxy.clone();
+            home.bring(&front, Wanted::Home);
+            prop_assert_eq!((home.leads_to(), home.maxconn, home.open), (vec![OLD], 500, true));
+            proxy.bring(&front, Wanted::Led);
+            prop_assert_eq!((proxy.leads_to(), proxy.maxconn, proxy.open), (vec![NEW], 500, true));
+        }
     }
 }

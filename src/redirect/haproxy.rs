@@ -1,7 +1,7 @@
 //! Clients come through HAProxies, which are told by their runtime API to let them wait and then to send them elsewhere.
 //!
-//! Under the pause each frontend gets `maxconn 0`: who connects waits in the system's queue, accepted by nobody. The demoted
-//! server's entry is put into maintenance, so that what was let in just before is not sent there either. When the promoted one
+//! Under the pause each frontend gets `maxconn 0`: who connects waits in the system's queue, accepted by nobody (or the frontend
+//! is disabled, where that is not safe). The demoted server's entry is put into maintenance, so that what was let in just before is not sent there either. When the promoted one
 //! is the master its entry is opened, and the frontends get their `maxconn` back.
 
 use std::{collections::BTreeSet, io::ErrorKind, net::IpAddr, path::Path, time::Duration};
@@ -82,7 +82,7 @@ impl Wish {
         let mut findings = Vec::new();
         let mut known = BTreeSet::new();
         for socket in &self.sockets {
-            let seen = match ask(socket, &["show cli level".to_owned()]).await {
+            let seen = match ask(socket, &["show cli level".to_owned(), "show version".to_owned()]).await {
                 Ok(seen) => seen,
                 Err(said) => {
                     let (found, remedy) = (said.to_string(), "see that it runs, and that this user may use its socket");
@@ -180,7 +180,7 @@ impl Fronts {
                 let frontends = front.frontends.keys().cloned().collect::<Vec<_>>().join(", ");
                 let backends = front.backends.iter().map(|Backend { name, .. }| name.as_str()).collect::<Vec<_>>();
                 [
-                    format!("{}: set maxconn frontend 0: {frontends}", title(&front.socket)),
+                    format!("{}: hold the clients of {frontends}", title(&front.socket)),
                     format!("{}: send clients to the other server: {}", title(&front.socket), backends.join(", ")),
                 ]
             })

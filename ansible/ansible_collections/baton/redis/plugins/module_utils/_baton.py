@@ -59,7 +59,21 @@ HANDOVER = {
 }
 # How clients are moved, and what each way has to know.
 REDIRECT = {
-    "redirect": {"type": "str", "choices": ["takeover", "none"], "default": "takeover"},
+    "redirect": {
+        "type": "str",
+        "choices": ["takeover", "none", "haproxy"],
+        "default": "takeover",
+    },
+    "haproxy": {
+        "type": "dict",
+        "options": {
+            "sockets": {"type": "list", "elements": "str", "required": True},
+            "frontends": {"type": "list", "elements": "str"},
+            "backends": {"type": "list", "elements": "str"},
+            "source_servers": {"type": "list", "elements": "str"},
+            "target_servers": {"type": "list", "elements": "str"},
+        },
+    },
 }
 # The option of every module that keeps other controllers out.
 LOCK = {"break_lock": {"type": "bool", "default": False}}
