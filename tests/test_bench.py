@@ -74,14 +74,16 @@ def test_it_runs_ways_and_shapes(bench: Bench) -> None:
     assert waited == {"connections": 200, "cuts": {"1": 200}, "waiting": 200, "errors": 0}
 
 
-def test_it_runs_failover_behind_haproxy(bench: Bench) -> None:
+def test_it_runs_both_ways_behind_haproxy(bench: Bench) -> None:
     if find_haproxy() is None:
-        pytest.skip("HAProxy is not on this machine: tests/support/fetch-servers haproxy-2.6")
-    found = bench("--ways=failover", "--rates=2000", "--shapes=none", "--drain=none")
-    (run,) = found["runs"]
-    assert run["report"]["lost_sets"] == run["report"]["lost_incrs"] == 0
+        pytest.skip("HAProxy is not on this machine: tests/support/fetch-servers haproxy-3.0")
+    ways = "--ways=baton-haproxy,failover"
+    found = bench(ways, "--rates=2000", "--shapes=none", "--drain=none")
+    runs = {run["name"]: run["report"] for run in found["runs"]}
+    assert {run["lost_sets"] + run["lost_incrs"] for run in runs.values()} == {0}
+    assert runs["baton-haproxy"]["disconnects_per_connection"] == {"1": 16}
     # More than one where HAProxy finds the old one demoted before it finds the new one promoted.
-    assert run["report"]["disconnects_min"] >= 1
+    assert runs["failover"]["disconnects_min"] >= 1
 
 
 def test_it_switches_the_persistence(bench: Bench) -> None:

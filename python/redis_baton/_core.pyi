@@ -1011,8 +1011,10 @@ def preflight(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
-            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there (also `frontends`, `backends`, `source_servers`,
+            `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
+            sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
             `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
@@ -1094,8 +1096,10 @@ def replicate(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
-            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there (also `frontends`, `backends`, `source_servers`,
+            `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
+            sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
             `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
@@ -1204,8 +1208,10 @@ def switchover(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
-            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there (also `frontends`, `backends`, `source_servers`,
+            `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
+            sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
             `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
@@ -1587,8 +1593,10 @@ def upgrade(
         target: the new instance, likewise.
         until: the last step to run.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
-            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there (also `frontends`, `backends`, `source_servers`,
+            `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
+            sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
             `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.

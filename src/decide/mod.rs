@@ -5,6 +5,7 @@ pub mod compat;
 pub mod course;
 pub mod findings;
 pub mod handover;
+pub mod haproxy;
 pub mod moment;
 pub mod parameters;
 pub mod persistence;

@@ -35,6 +35,7 @@ const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];
 /// After the cut: the new one's configuration is saved, and everybody follows. Returns whether the old one is warm.
 pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], options: &Options) -> Result<bool> {
     pair.handover = Some(cut.handover.clone());
+    cut.handover.plan.lasting().into_iter().for_each(|warning| pair.run.warn(warning));
     let led = promoted(pair, cut.promoted, cut.handover, options, cut.hooks, cut.scene).await?;
     // Before the old one links: what it passes on then would put them past the point where the histories part.
     bring_along(pair, others, cut.promoted, cut.handover.public).await?;
@@ -173,6 +174,7 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
         return keep_warm(pair, demoted, promoted, options.login.as_ref()).await;
     }
     moving(pair, record, options).arrive().await.map(|done| told(pair, done))?;
+    record.plan.lasting().into_iter().for_each(|warning| pair.run.warn(warning));
     let scene = Scene::of(pair, record);
     let led = self::promoted(pair, promoted, record, options, &options.hooks, &scene).await?;
     let mut warm = false;

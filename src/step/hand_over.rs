@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Call,
-    aftermath::{complete, put_back, settle},
+    aftermath::{call_off, complete, put_back, settle},
     at,
     bring_back::WHAT_IT_TOOK,
     guard::{Guard, Job},
@@ -125,6 +125,11 @@ pub(super) async fn hand_over(
             if pair.handover.is_some() && look.stage == Stage::Switched {
                 let without_hooks = Options { hooks: Hooks::default(), ..options.clone() };
                 settle(pair, look, to.other(), &without_hooks).await?;
+            }
+            // One that held the clients and died, and its guard with it.
+            if !call.run.dry && pair.handover.as_ref().is_some_and(|h| h.demoted() == to.other() && h.plan.holds()) {
+                call_off(pair, look, to, options).await?;
+                pair.handover = pair.journal.handover()?;
             }
             cut(call, pair, to, options).await?
         }
@@ -395,7 +400,7 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
     let (public, aside, plan) = match (to, &pair.handover) {
         // Back the way it came: to the ports each one had before. One that was begun before knows them too.
         (Side::Source, Some(before)) => {
-            let (plan, found) = before.plan.look_again(pair, redirect, Side::Target).await?;
+            let (plan, found) = before.plan.look_again(pair, redirect).await?;
             if let Some(refusal) = findings::refusal(&found) {
                 return Err(refusal);
             }

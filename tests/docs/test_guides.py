@@ -13,6 +13,7 @@ import redis_baton
 
 from tests.ansible.runner import COLLECTIONS, TOOLS, Ansible
 from tests.docs.test_examples import REPOSITORY, RUN_TIME, fenced
+from tests.support.haproxy import NAME, HAProxy, find_haproxy
 from tests.support.sentinel import Sentinels
 from tests.support.servers import eventually, find
 
@@ -93,6 +94,25 @@ def test_hooks(server: ServerFactory, tmp_path: Path) -> None:
     run_tasks(here(block("redirects/hooks.md", "yaml")), tmp_path / "ansible")
     assert address.read_text() == f"127.0.0.1:{source.port}\n"
     assert source.role == "master"
+
+
+def test_haproxy(server: ServerFactory, tmp_path: Path) -> None:
+    """There by the first example, back by the second."""
+    source, target, program = server("redis-7.0"), server("redis-8.0"), find_haproxy()
+    if program is None:
+        pytest.skip(f"{NAME} is not on this machine")
+    servers = {"old": source.address, "new": target.address}
+    with HAProxy(program, tmp_path / "proxy", servers, disabled=["new"]) as proxy:
+
+        def here(text: str) -> str:
+            text = text.replace("/run/haproxy/admin.sock", str(proxy.socket))
+            return at(text.replace("6380", str(target.port)), source)
+
+        run_python(here(block("redirects/haproxy.md", "python")))
+        assert proxy.serving == ["new"]
+        run_tasks(here(block("redirects/haproxy.md", "yaml")), tmp_path / "ansible")
+        assert proxy.serving == ["old"]
+        assert (source.role, target.role) == ("master", "slave")
 
 
 def test_launch(server: ServerFactory, tmp_path: Path) -> None:

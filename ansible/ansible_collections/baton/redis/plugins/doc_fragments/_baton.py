@@ -326,11 +326,46 @@ options:
       - With V(sentinel) they ask Sentinel, which is told. Each server stays at its own port.
       - With V(none) they are moved by other means, such as a load balancer or a change in the
         applications' configuration.
+      - With V(haproxy) they come through HAProxies, which are told to let them wait and then to
+        send them to the target. See O(haproxy).
       - A rollback leads clients back the way they came, which the journal knows. It needs this
         only for the passwords in it.
     type: str
-    choices: [takeover, sentinel, none]
+    choices: [takeover, haproxy, sentinel, none]
     default: takeover
+  haproxy:
+    description:
+      - The HAProxies that clients come through, with O(redirect=haproxy).
+      - In each, the source's server is found by its address. If the target has one in the same
+        backend, the two change their state, otherwise the source's is given the target's address.
+    type: dict
+    suboptions:
+      sockets:
+        description:
+          - The sockets of their runtime API, as paths on the host the task runs on, or as
+            C(host:port).
+          - Each needs C(level admin).
+        type: list
+        elements: str
+        required: true
+      frontends:
+        description: The frontends that lead to the source, besides C(listen) sections.
+        type: list
+        elements: str
+      backends:
+        description: The backends to look in. Without it all of them.
+        type: list
+        elements: str
+      source_servers:
+        description:
+          - The source's servers as C(backend/server), where they can't be found by its address.
+        type: list
+        elements: str
+      target_servers:
+        description:
+          - The target's servers as C(backend/server), where they can't be found by its address.
+        type: list
+        elements: str
   sentinel:
     description:
       - The sentinels, with O(redirect=sentinel).

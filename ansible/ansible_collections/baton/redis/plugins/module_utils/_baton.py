@@ -69,8 +69,18 @@ HANDOVER = {
 REDIRECT = {
     "redirect": {
         "type": "str",
-        "choices": ["takeover", "sentinel", "none"],
+        "choices": ["takeover", "haproxy", "sentinel", "none"],
         "default": "takeover",
+    },
+    "haproxy": {
+        "type": "dict",
+        "options": {
+            "sockets": {"type": "list", "elements": "str", "required": True},
+            "frontends": {"type": "list", "elements": "str"},
+            "backends": {"type": "list", "elements": "str"},
+            "source_servers": {"type": "list", "elements": "str"},
+            "target_servers": {"type": "list", "elements": "str"},
+        },
     },
     "sentinel": {
         "type": "dict",
