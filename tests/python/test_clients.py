@@ -9,7 +9,7 @@ import redis
 import redis_baton as rb
 from redis_baton import Refused
 
-from tests.python.common import fails
+from tests.python.common import connected_to, fails
 from tests.support.servers import eventually
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def crowd(server: Instance, members: dict[str, tuple[tuple[str, ...], ...]]) -> 
 
 def settled(server: Instance) -> set[str]:
     """Return the names of those whose last command has arrived."""
-    return {one["name"] for one in server.call("CLIENT", "LIST") if one["cmd"] != "client|setname"}
+    return {one["name"] for one in connected_to(server) if one["cmd"] != "client|setname"}
 
 
 def by_name(groups: list[rb.ClientGroup]) -> dict[str, rb.ClientGroup]:

@@ -11,7 +11,7 @@ import redis
 import redis_baton as rb
 from redis_baton import Refused, TimedOut
 
-from tests.python.common import SECRET, Given, fails, state_of
+from tests.python.common import SECRET, Given, connected_to, fails, state_of
 from tests.support.servers import eventually
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def stream(server: Instance, key: str) -> Iterator[None]:
 
 @contextmanager
 def first_then(server: Instance, then: Callable[[], None]) -> Iterator[Callable[[Any], None]]:
-    """Ping as an application does until the first event that somebody was seen; do `then` once.
+    """Ask something until the first event that somebody was seen; do `then` once.
 
     What is sent before the first look can't be seen.
     """
@@ -143,8 +143,9 @@ def test_what_is_sent_is_counted_to_the_command(
         done = rb.wait_quiescent(**pair.given, quiet_for=0.4, on_event=on_event)
     assert done.quiet
     assert done.quiet_seconds >= 0.4
-    assert done.commands.pop("exists") > 0
-    assert done.commands == {"set": 25, "mget": 1}
+    commands = done.commands
+    assert commands.pop("exists") > 0
+    assert commands == {"set": 25, "mget": 1}
 
     def read() -> None:
         with client("reader") as app:
@@ -159,8 +160,9 @@ def test_what_is_sent_is_counted_to_the_command(
     with stream(pair.target, "counter"), first_then(pair.source, read) as on_event:
         done = rb.wait_quiescent(**pair.given, quiet_for=0.4, on_event=on_event)
     assert done.quiet
-    assert done.commands.pop("exists") > 0
-    assert done.commands == {"get": 7, "set": 3}
+    commands = done.commands
+    assert commands.pop("exists") > 0
+    assert commands == {"get": 7, "set": 3}
 
 
 def test_each_client_is_told_with_its_number(pair_of: PairFactory) -> None:
@@ -182,7 +184,7 @@ def test_each_client_is_told_with_its_number(pair_of: PairFactory) -> None:
 
 
 def monitors(server: Instance) -> list[str]:
-    return [one["addr"] for one in server.call("CLIENT", "LIST") if "O" in one["flags"]]
+    return [one["addr"] for one in connected_to(server) if "O" in one["flags"]]
 
 
 @contextmanager
@@ -217,7 +219,7 @@ def test_monitor_shows_who_sends_what_and_nothing_of_it(pair: Pair) -> None:
     (client,) = looked.active
     assert client.name == "app-1"
     assert set(client.commands) == {"set", "eval"}
-    assert 40 < sum(client.commands.values()) <= 60
+    assert 30 < sum(client.commands.values()) <= 60
     (warning,) = looked.warnings
     assert "MONITOR ended after 60 lines" in warning
     assert [event for event in events if event["event"] == "monitor"][0]["cost"]
