@@ -74,13 +74,13 @@ def measure(
                     commands = after.acknowledged - before.acknowledged
                     phases.append(Phase(turn, name, seconds, commands))
     title = f"Watching a busy server: {old}, 16 writers, saturating, {runs * ROUNDS} rounds"
-    return [asdict(phase) for phase in phases], Table(title, COLUMNS, _rows(phases), NOTES)
+    return [asdict(phase) for phase in phases], Table(title, COLUMNS, _rows(phases), [OF_NOTHING])
 
 
 COLUMNS = ("watched by", "commands/s", "of nothing, %")
-NOTES = (
+OF_NOTHING = (
     "*of nothing* is the median over the rounds of the throughput beside that of the same round "
-    "without anybody who watches.",
+    "without anybody who watches."
 )
 
 

@@ -87,11 +87,11 @@ impl Traffic {
 
     fn commands_since(&self, last: &Traffic, reads: &BTreeSet<String>) -> BTreeMap<String, u64> {
         let replica = self.replica || last.replica;
-        // A sentinel says hello by PUBLISH, which is counted together with everybody's.
+        // A sentinel says hello by PUBLISH, and listens to others', which is counted together with everybody's.
         let sentinel = self.connections.iter().chain(&last.connections).any(|one| one.kind == ClientKind::Sentinel);
         let counted = |command: &str| match replica {
             true => reads.contains(command),
-            false => !(sentinel && command == "publish"),
+            false => !(sentinel && ["publish", "subscribe"].contains(&command)),
         };
         self.calls
             .iter()
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn a_sentinels_hello_does_not_count_and_an_applications_publish_does() {
         let sentinel = connection(1, "name=sentinel-ab-cmd cmd=publish");
-        let (last, now) = (traffic(&[("publish", 1)], &[]), traffic(&[("publish", 2)], &[]));
+        let (last, now) = (traffic(&[("publish", 1)], &[]), traffic(&[("publish", 2), ("subscribe", 1)], &[]));
         assert!(!since(&now, &last).is_empty());
         let watched = Traffic { connections: vec![sentinel], ..now };
         assert!(since(&watched, &last).is_empty());

@@ -222,7 +222,7 @@ def test_monitor_shows_who_sends_what_and_nothing_of_it(pair: Pair) -> None:
     assert 30 < sum(client.commands.values()) <= 60
     (warning,) = looked.warnings
     assert "MONITOR ended after 60 lines" in warning
-    assert [event for event in events if event["event"] == "monitor"][0]["cost"]
+    assert next(event for event in events if event["event"] == "monitor")["cost"]
     assert f"{client.address} app-1 (" in str(raised.value)
     assert " set" in str(raised.value)
     assert SECRET not in f"{looked} {raised.value} {events}"
@@ -239,8 +239,11 @@ def test_monitor_over_tls_with_a_login_and_without_permission(
     def given(user: str | None) -> Given:
         login: Any = {"user": user, "password": SECRET} if user else {}
         ca = str(certificates.ca)
-        ends = (rb.Endpoint(port=one.port, tls=True, ca_certs=ca, **login) for one in (source, target))
-        return Given(source=next(ends), target=next(ends), journal_dir=journal_dir)
+
+        def end(one: Instance) -> rb.Endpoint:
+            return rb.Endpoint(port=one.port, tls=True, ca_certs=ca, **login)
+
+        return Given(source=end(source), target=end(target), journal_dir=journal_dir)
 
     with fails(Refused, "permission_denied", source, target) as caught:
         rb.wait_quiescent(**given("ops"), monitor=0.2, quiet_for=0.1)
