@@ -113,7 +113,7 @@ source:
         - By which way they come to the server that serves.
         - V(stays) means that they are there. V(reconnects) means that they are cut once in the
           switchover and come back to where they are led. V(redirected) means that they have
-          announced C(CLIENT CAPA redirect) to a Valkey, and go by themselves: the demoted server
+          announced C(CLIENT CAPA redirect) to a Valkey, and go by themselves, as the demoted server
           answers their next command with where to go. V(cut) means that nothing moves them but to
           be cut. V(repointed) means that they are a replica, or its link, and are told whom to
           follow. V(sentinel) and V(ours) are none of an application.
