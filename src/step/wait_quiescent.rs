@@ -179,15 +179,15 @@ impl Look {
 
 /// Who sends what, as `MONITOR` shows it.
 async fn shown(source: &Server, limits: Monitor) -> Result<Active> {
-    let before = source.connections().await?;
+    // Who leaves meanwhile is in the list before, who comes in that after it; which also has names that were just given.
+    let mut connections = source.connections().await?;
     source.run.emit(&Event::Monitor {
         seconds: limits.time.as_secs_f64(),
         lines: limits.lines,
         cost: "while it runs, the server shows every command of all clients to it and carries out fewer of them",
     });
     let shown = source.monitor(limits.time, limits.lines).await?;
-    let mut connections = source.connections().await?;
-    connections.extend(before);
+    connections.extend(source.connections().await?);
     let mut active = Active::default();
     active.add_shown(&shown.calls, &connections);
     if shown.lines >= limits.lines {

@@ -190,16 +190,18 @@ def monitors(server: Instance) -> list[str]:
 @contextmanager
 def secretive(server: Instance, **login: Any) -> Iterator[None]:  # noqa: ANN401 # as redis-py takes it
     """Write what nobody may read, as `app-1` over TCP, all the time."""
-    stop = threading.Event()
+    stop, begun = threading.Event(), threading.Event()
 
     def write() -> None:
         with redis.Redis(port=server.current_port, client_name="app-1", **login) as app:
             while not stop.wait(0.001):
                 app.set("a", SECRET)
                 app.eval("return redis.call('get', KEYS[1])", 1, "a")
+                begun.set()
 
     thread = threading.Thread(target=write)
     thread.start()
+    assert begun.wait(10)
     yield
     stop.set()
     thread.join()
