@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from tests.support.servers import Instance
+
 NOTHING, WATCHED, MONITORED = "nothing", "wait_quiescent", "wait_quiescent with monitor"
-# A round has each of them this often, so that what drifts meets all alike.
-ROUNDS = 3
+# Rounds a run. A round has each of them once, so that what drifts meets all alike.
+ROUNDS = 8
+# What a look sends.
+LOOK = ("cmdstat_info", "cmdstat_client|list")
 LINES = 1_000_000
 
 
@@ -33,6 +37,10 @@ class Phase:
     seconds: float
     commands: int
     """Acknowledged ones."""
+    look_us: int
+    """What the server itself says that looks have taken of its time."""
+    watcher_seconds: float
+    """What this process has taken of the processor's."""
 
     @property
     def rate(self) -> float:
@@ -67,20 +75,35 @@ def measure(
                 # Each of them comes first as often as the others.
                 names = list(ways)
                 for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                    before = load.mark()
+                    before, looks, own = load.mark(), _looks(busy), time.process_time()
                     ways[name](2 * around)
-                    after = load.mark()
+                    own = time.process_time() - own
+                    after, looks = load.mark(), _looks(busy) - looks
                     seconds = after.seconds - before.seconds
                     commands = after.acknowledged - before.acknowledged
-                    phases.append(Phase(turn, name, seconds, commands))
+                    phases.append(Phase(turn, name, seconds, commands, looks, own))
     title = f"Watching a busy server: {old}, 16 writers, saturating, {runs * ROUNDS} rounds"
-    return [asdict(phase) for phase in phases], Table(title, COLUMNS, _rows(phases), [OF_NOTHING])
+    return [asdict(phase) for phase in phases], Table(title, COLUMNS, _rows(phases), NOTES)
 
 
-COLUMNS = ("watched by", "commands/s", "of nothing, %")
-OF_NOTHING = (
+def _looks(server: Instance) -> int:
+    """Return the microseconds that it has spent on commands such as those of a look."""
+    stats = server.info("commandstats")
+    return sum(stats[name]["usec"] for name in LOOK if name in stats)
+
+
+COLUMNS = (
+    "watched by",
+    "commands/s",
+    "of nothing, %",
+    "looks, % of the server's time",
+    "the watcher, % of a core",
+)
+NOTES = (
     "*of nothing* is the median over the rounds of the throughput beside that of the same round "
-    "without anybody who watches."
+    + "without anybody who watches. From one stretch to the next the machine itself drifts by more.",
+    "*looks* is what the server says in `INFO commandstats` that it spent on `INFO` and `CLIENT "
+    + "LIST`; that of *nothing* are the bench's own two. *The watcher* ran on the same two cores.",
 )
 
 
@@ -90,5 +113,8 @@ def _rows(phases: Sequence[Phase]) -> list[list[str]]:
     for way in (NOTHING, WATCHED, MONITORED):
         mine = [phase for phase in phases if phase.way == way]
         part = statistics.median(100 * phase.rate / alone[phase.round] for phase in mine)
-        rows.append([way, spread([phase.rate for phase in mine]), number(part)])
+        looks = statistics.median(phase.look_us / phase.seconds / 10_000 for phase in mine)
+        own = statistics.median(100 * phase.watcher_seconds / phase.seconds for phase in mine)
+        rates = spread([phase.rate for phase in mine])
+        rows.append([way, rates, number(part), f"{looks:.2f}", f"{own:.1f}"])
     return rows
