@@ -83,7 +83,9 @@ def measure(
                     commands = after.acknowledged - before.acknowledged
                     phases.append(Phase(turn, name, seconds, commands, looks, own))
     title = f"Watching a busy server: {old}, 16 writers, saturating, {runs * ROUNDS} rounds"
-    return [asdict(phase) for phase in phases], Table(title, COLUMNS, _rows(phases), NOTES)
+    return [asdict(phase) for phase in phases], Table(
+        title, COLUMNS, _rows(phases), [OF_NOTHING, LOOKS]
+    )
 
 
 def _looks(server: Instance) -> int:
@@ -99,11 +101,13 @@ COLUMNS = (
     "looks, % of the server's time",
     "the watcher, % of a core",
 )
-NOTES = (
+OF_NOTHING = (
     "*of nothing* is the median over the rounds of the throughput beside that of the same round "
-    + "without anybody who watches. From one stretch to the next the machine itself drifts by more.",
+    "without anybody who watches. From one stretch to the next the machine itself drifts by more."
+)
+LOOKS = (
     "*looks* is what the server says in `INFO commandstats` that it spent on `INFO` and `CLIENT "
-    + "LIST`; that of *nothing* are the bench's own two. *The watcher* ran on the same two cores.",
+    "LIST`; that of *nothing* are the bench's own two. *The watcher* ran on the same cores."
 )
 
 
