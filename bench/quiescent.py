@@ -54,7 +54,7 @@ def measure(
     """Watch a saturated server in turns; return the raw figures and a table."""
     phases: list[Phase] = []
     with instance(old, folder / "busy") as busy, instance(new, folder / "idle") as idle:
-        given = {"source": busy.url, "target": idle.url, "journal_dir": folder / "journal"}
+        given: Any = {"source": busy.url, "target": idle.url, "journal_dir": folder / "journal"}
 
         def watch(seconds: float, **monitor: Any) -> None:  # noqa: ANN401 # as the step takes it
             # It never gets quiet.
