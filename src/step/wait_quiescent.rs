@@ -66,7 +66,7 @@ step_result! {
     }
 }
 
-/// Waits until the source is quiet. A dry run looks for a tenth of a second.
+/// Waits until the source is quiet. A dry run looks for a tenth of a second, after `MONITOR` where that is asked for.
 pub async fn wait_quiescent(call: &Call, options: &Options) -> Result<WaitQuiescent> {
     let pair = call.begin("wait_quiescent").await?;
     let before = pair.facts().await;
