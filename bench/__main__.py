@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from rich.console import Console
 
-from bench import persistence, restart, switchover
+from bench import persistence, quiescent, restart, switchover
 from bench.playbook import missing_ansible
 from bench.scene import Stage, instance
 from bench.tables import Table, number, write_markdown
@@ -30,7 +30,7 @@ from tests.support.servers import NAMES, find
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PARTS = ("switchover", "persistence", "tasks", "restart")
+PARTS = ("switchover", "persistence", "quiescent", "tasks", "restart")
 WIDTH = 160
 
 console = Console(highlight=False, width=WIDTH)
@@ -57,6 +57,11 @@ def main() -> None:
                     options.new, options.keys, options.runs, options.around, Path(scratch)
                 )
                 sections["persistence"] = [table]
+            if "quiescent" in parts:
+                raw["quiescent"], table = quiescent.measure(
+                    options.old, options.new, options.runs, options.around, Path(scratch)
+                )
+                sections["quiescent"] = [table]
             if "tasks" in parts:
                 raw["tasks"], sections["tasks"] = _tasks(options, Path(scratch))
             if "restart" in parts:

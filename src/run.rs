@@ -67,6 +67,15 @@ pub enum Event {
         /// What it saw instead.
         found: String,
     },
+    /// `MONITOR` begins, as it was asked for.
+    Monitor {
+        /// For how long at most.
+        seconds: f64,
+        /// For how many lines at most.
+        lines: u64,
+        /// What that costs the server.
+        cost: &'static str,
+    },
     /// A phase of the handover has ended.
     Phase {
         /// Its name.
@@ -280,6 +289,11 @@ impl Deadline {
     /// Whether it has passed.
     pub fn passed(&self) -> bool {
         Instant::now() >= self.end
+    }
+
+    /// What is left until then.
+    pub fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
     }
 }
 

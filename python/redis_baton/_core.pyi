@@ -14,6 +14,7 @@ _Moment: TypeAlias = Literal["before", "paused", "promoted", "after", "undone"]
 _Hook: TypeAlias = Sequence[str] | Callable[[dict[str, Any]], object]
 _Mode: TypeAlias = Literal["rdb", "aof", "both", "none"]
 _Fsync: TypeAlias = Literal["always", "everysec", "no"]
+_Criterion: TypeAlias = Literal["kinds", "users", "names", "addresses", "libraries"]
 _Step: TypeAlias = Literal[
     "preflight", "replicate", "wait_synced", "verify", "switchover", "wait_quiescent", "retire"
 ]
@@ -39,6 +40,7 @@ __all__ = [
     "Retire",
     "Status",
     "StepReport",
+    "Straggler",
     "Switchover",
     "Upgrade",
     "Verify",
@@ -566,7 +568,17 @@ class ClientGroup:
 
     @property
     def kind(self) -> str:
-        """`normal`, `blocked`, `pubsub`, `monitor`, `replica`, `master`, `sentinel`."""
+        """`normal`, `blocked`, `pubsub`, `monitor`, `replica`, `master`, `sentinel` or `ours`."""
+    @property
+    def follows(self) -> str:
+        """By which way they come to the server that serves.
+
+        `stays`: they are there. `reconnects`: cut once in the switchover, they come back to where
+        they are led. `redirected`: they announced `CLIENT CAPA redirect` and go by themselves: the
+        demoted server answers their next command with where to go. `cut`: nothing moves them but
+        to be cut. `repointed`: a replica is told whom to follow. `sentinel`, `ours`: none of an
+        application.
+        """
     @property
     def address(self) -> str:
         """Where they come from, without port."""
@@ -585,6 +597,57 @@ class ClientGroup:
     @property
     def idle(self) -> int:
         """Whole seconds since the last command of the busiest of them."""
+    @property
+    def watching(self) -> int:
+        """How many of them watch keys. To be cut ends that, as all that follows."""
+    @property
+    def in_transaction(self) -> int:
+        """How many are within `MULTI`."""
+    @property
+    def tracking(self) -> int:
+        """How many have the server keep track of their keys."""
+    @property
+    def subscribed(self) -> int:
+        """How many have subscribed to channels."""
+    @property
+    def blocked(self) -> int:
+        """How many wait in a blocking command."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Straggler:
+    """A connection of an application to the server that is to be left."""
+
+    @property
+    def address(self) -> str:
+        """Where it comes from, with its port."""
+    @property
+    def name(self) -> str:
+        """The name it gave itself."""
+    @property
+    def user(self) -> str:
+        """ACL user."""
+    @property
+    def library(self) -> str:
+        """Client library and version, where the server knows (7.2)."""
+    @property
+    def kind(self) -> str:
+        """`normal`, `blocked` or `pubsub`."""
+    @property
+    def follows(self) -> str:
+        """As in a `ClientGroup`: `cut` or `redirected` once the switchover is done."""
+    @property
+    def command(self) -> str:
+        """Its last command."""
+    @property
+    def age(self) -> int:
+        """Whole seconds since it connected."""
+    @property
+    def idle(self) -> int:
+        """Whole seconds since its last command."""
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as plain dicts, lists, strings and numbers."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -601,8 +664,11 @@ class Clients:
     def target(self) -> list[ClientGroup]:
         """Who is connected to the target."""
     @property
-    def disconnected(self) -> int:
-        """How many connections were closed."""
+    def stragglers(self) -> list[Straggler]:
+        """Each connection of an application to the source, once it serves no more."""
+    @property
+    def disconnected(self) -> list[Straggler]:
+        """Each one that was disconnected; in a dry run, that would be."""
     @property
     def changed(self) -> bool:
         """Whether a command that changes a server was sent; in a dry run, whether one would be."""
@@ -628,7 +694,7 @@ class Clients:
 
 @final
 class ActiveClient:
-    """A connection that still sends commands."""
+    """A connection that sends commands."""
 
     @property
     def address(self) -> str:
@@ -640,8 +706,17 @@ class ActiveClient:
     def name(self) -> str:
         """The name it gave itself."""
     @property
+    def library(self) -> str:
+        """Client library and version, where the server knows (7.2)."""
+    @property
     def command(self) -> str:
         """Its last command."""
+    @property
+    def calls(self) -> int | None:
+        """How many commands it has sent, where the server counts them (Valkey 8.0, Redis 8.6)."""
+    @property
+    def commands(self) -> dict[str, int]:
+        """How many of each, where `MONITOR` has shown them."""
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as plain dicts, lists, strings and numbers."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -659,7 +734,7 @@ class WaitQuiescent:
         """For how many seconds nothing had arrived at the end."""
     @property
     def active(self) -> list[ActiveClient]:
-        """Who sent commands last."""
+        """Who sent commands, most first; 1000 at most."""
     @property
     def commands(self) -> dict[str, int]:
         """Calls by command that were seen while waiting."""
@@ -1312,19 +1387,22 @@ def clients(
     *,
     source: Endpoint | str,
     target: Endpoint | str,
-    disconnect: bool = False,
+    disconnect: Mapping[_Criterion, Sequence[str]] | None = None,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
 ) -> Clients:
-    """List who is connected where, of what kind; optionally disconnect them.
+    """List who is connected where, how they follow and what they lose; optionally cut some.
 
     Args:
         source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
             began.
         target: the new instance, likewise.
-        disconnect: close the connections that applications hold to the server that does not serve
-            any more.
+        disconnect: whom to disconnect from the source once the target serves: applications that
+            fit each of the criteria given, by one of its values. `kinds` (`normal`, `blocked`,
+            `pubsub`), `users`, `names` and `libraries` (`*` stands for anything, `?` for one
+            character), `addresses` (with or without port). Who goes by itself (`redirected`) is
+            left alone.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
             `~/.local/state/redis-baton`.
@@ -1333,7 +1411,7 @@ def clients(
 
     Raises:
         BatonError: Refused (`source_in_use`) when asked to disconnect from the server that
-            serves.
+            serves. Failed (`not_confirmed`) when connections that were cut are still there.
     """
 
 def status(
@@ -1406,6 +1484,8 @@ def wait_quiescent(
     target: Endpoint | str,
     quiet_for: float = 1.0,
     wait_timeout: float = 60.0,
+    monitor: float | None = None,
+    monitor_lines: int = 10000,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
@@ -1418,6 +1498,10 @@ def wait_quiescent(
         target: the new instance, likewise.
         quiet_for: seconds for which nothing may arrive.
         wait_timeout: seconds to wait at most.
+        monitor: seconds (up to 60) for which `MONITOR` is asked first who sends which commands; a
+            dry run asks it too. It costs a busy server a part of its throughput. None for not at
+            all.
+        monitor_lines: the number of commands after which `MONITOR` ends at the latest.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
             `~/.local/state/redis-baton`.

@@ -1,6 +1,7 @@
 //! Decisions, apart from I/O: facts in; a verdict, or what to do next, out.
 
 pub mod carry;
+pub mod clients;
 pub mod compat;
 pub mod course;
 pub mod findings;
@@ -12,4 +13,5 @@ pub mod persistence;
 pub mod room;
 pub mod sentinels;
 pub mod stage;
+pub mod traffic;
 pub mod warmth;

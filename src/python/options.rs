@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Error, Result,
+    decide::clients::Selection,
     hook::{Hook, Hooks, Moment},
     redirect::Redirect,
     step::{self, Login, seconds},
@@ -207,7 +208,36 @@ pub fn quiescence(quiet_for: f64, wait_timeout: f64) -> Result<step::wait_quiesc
     Ok(step::wait_quiescent::Options {
         quiet_for: seconds("quiet_for", quiet_for)?,
         wait_timeout: seconds("wait_timeout", wait_timeout)?,
+        monitor: None,
     })
+}
+
+/// The limits of MONITOR; none without a time.
+pub fn monitor_limits(time: Option<f64>, lines: i64) -> Result<Option<step::wait_quiescent::Monitor>> {
+    let lines = u64::from(within("monitor_lines", lines, 1, 1_000_000)?);
+    let Some(time) = time else { return Ok(None) };
+    if !(0.0..=60.0).contains(&time) || time == 0.0 {
+        return Err(Error::input("monitor", format!("{time} is not more than 0 and at most 60 seconds")));
+    }
+    Ok(Some(step::wait_quiescent::Monitor { time: seconds("monitor", time)?, lines }))
+}
+
+/// Whom to disconnect: a mapping of criteria to lists of values.
+pub fn selection(given: &Bound<'_, PyAny>) -> Result<Selection> {
+    let wrong = |problem: &str| Error::input("disconnect", problem);
+    let mapping = given.cast::<PyMapping>().map_err(|_| wrong("is not a mapping of criteria to lists"))?;
+    let items = mapping.items().map_err(|_| wrong("can't be read"))?;
+    let mut selection = Selection::default();
+    for item in items.iter() {
+        let (criterion, values): (String, Bound<'_, PyAny>) =
+            item.extract().map_err(|_| wrong("a criterion is not a string"))?;
+        if values.is_instance_of::<PyString>() {
+            return Err(wrong(&format!("{criterion} is a string and not a list of those")));
+        }
+        let values = values.extract().map_err(|_| wrong(&format!("{criterion} is not a list of strings")))?;
+        selection.criterion(&criterion, values)?;
+    }
+    selection.check()
 }
 
 /// The command that starts a guard: this interpreter with the package's module for it.

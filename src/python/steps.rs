@@ -9,8 +9,8 @@ use super::{
     call::{Alone, Common, Raised},
     convert::exception,
     options::{
-        Handover, at_least, checks, guard_command, login, parameters as read_parameters, quiescence, wished_hooks,
-        wished_redirect, within,
+        Handover, at_least, checks, guard_command, login, monitor_limits, parameters as read_parameters, quiescence,
+        selection, wished_hooks, wished_redirect, within,
     },
 };
 use crate::{
@@ -262,20 +262,21 @@ pub fn rollback(
     })
 }
 
-/// List who is connected where, of what kind; optionally disconnect them.
+/// List who is connected where and how they follow; optionally disconnect some.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, disconnect=false, dry_run=false, journal_dir=None, on_event=None))]
+#[pyo3(signature = (*, source, target, disconnect=None, dry_run=false, journal_dir=None, on_event=None))]
 pub fn clients(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
-    disconnect: bool,
+    disconnect: Option<&Bound<'_, PyAny>>,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Clients> {
+    let disconnect = disconnect.map(selection).transpose().map_err(|e| exception(&e, None))?;
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }
-        .run(py, |call| Ok(async move { step::clients::clients(&call, disconnect).await }))
+        .run(py, |call| Ok(async move { step::clients::clients(&call, disconnect.as_ref()).await }))
 }
 
 /// See to it that parameters of one server have these values.
@@ -301,19 +302,23 @@ pub fn config(
 
 /// Wait until the source receives no application command any more.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, quiet_for=1.0, wait_timeout=60.0, dry_run=false, journal_dir=None, on_event=None))]
+#[pyo3(signature = (*, source, target, quiet_for=1.0, wait_timeout=60.0, monitor=None, monitor_lines=10000, dry_run=false,
+    journal_dir=None, on_event=None))]
 pub fn wait_quiescent(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
     quiet_for: f64,
     wait_timeout: f64,
+    monitor: Option<f64>,
+    monitor_lines: i64,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<WaitQuiescent> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.run(py, |call| {
-        let options = quiescence(quiet_for, wait_timeout)?;
+        let monitor = monitor_limits(monitor, monitor_lines)?;
+        let options = step::wait_quiescent::Options { monitor, ..quiescence(quiet_for, wait_timeout)? };
         Ok(async move { step::wait_quiescent::wait_quiescent(&call, &options).await })
     })
 }

@@ -239,10 +239,23 @@ pub fn hashes_with_field_ttls(info: &Info) -> u64 {
     info.beginning("db").filter_map(|(_, line)| in_line(line)).sum()
 }
 
+/// How often a command was sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// How often it was carried out, also for scripts and for the stream of a master.
+    pub done: u64,
+    /// How often it was refused before that, such as a write to a replica (6.2): clients alone are.
+    pub rejected: u64,
+}
+
 /// `INFO commandstats`: calls by command, `config|get` style from 7.0.
-pub fn calls(info: &Info) -> BTreeMap<String, u64> {
+pub fn calls(info: &Info) -> BTreeMap<String, Calls> {
     info.beginning("cmdstat_")
-        .filter_map(|(name, line)| Some((name[8..].to_owned(), pair(line, "calls")?.parse().ok()?)))
+        .filter_map(|(name, line)| {
+            let number = |key| pair(line, key).and_then(|n| n.parse().ok());
+            let calls = Calls { done: number("calls")?, rejected: number("rejected_calls").unwrap_or_default() };
+            Some((name[8..].to_owned(), calls))
+        })
         .collect()
 }
 

@@ -9,10 +9,12 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 import redis_baton
 
 from tests.ansible.runner import COLLECTIONS, TOOLS, Ansible
 from tests.docs.test_examples import REPOSITORY, RUN_TIME, fenced
+from tests.python.common import connected_to
 from tests.support.haproxy import NAME, HAProxy, find_haproxy
 from tests.support.sentinel import Sentinels
 from tests.support.servers import eventually, find
@@ -24,9 +26,14 @@ if TYPE_CHECKING:
     from tests.support.servers import Instance
 
 
+def blocks(document: str, kind: str) -> list[str]:
+    """Return the examples of that kind."""
+    return [one.text for one in fenced(REPOSITORY / "docs" / document) if one.kind == kind]
+
+
 def block(document: str, kind: str) -> str:
-    """Return the first example of that kind."""
-    return next(one.text for one in fenced(REPOSITORY / "docs" / document) if one.kind == kind)
+    """Return the first one."""
+    return blocks(document, kind)[0]
 
 
 def at(text: str, server: Instance) -> str:
@@ -165,6 +172,39 @@ def test_sentinel(server: ServerFactory, tmp_path: Path) -> None:
         done = run_python(here("python"), {"SOURCE": source.url, "TARGET": target.url})
         assert not done["done"].changed
         assert sentinels.agree(source.address)
+
+
+def test_clients(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("redis-7.0"), server("redis-8.0")
+
+    def here(text: str) -> str:
+        assert "6380" in text
+        return at(text, source).replace("6380", str(target.port))
+
+    inventory, quiet = blocks("clients.md", "python")
+    disconnect, monitor = blocks("clients.md", "yaml")
+    with source.client() as app:
+        app.client_setname("shop-1")
+        names = run_python(here(inventory))
+    assert [one.follows for one in names["clients"].source if one.name] == ["reconnects", "ours"]
+    assert names["in_transaction"] == 0
+    redis_baton.upgrade(source=source.url, target=target.url, until="switchover")
+    run_python(here(quiet))
+    one, other = (
+        redis.Redis(unix_socket_path=str(source.unix_socket), client_name=name)
+        for name in ("shop-2", "shop-3")
+    )
+    with one, other, other.pubsub() as subscriber:
+        one.ping()
+        subscriber.subscribe("news")
+        eventually(lambda: {"shop-2", "shop-3"} <= named(source), "both are connected")
+        run_tasks(here(monitor), tmp_path / "look")
+        run_tasks(here(disconnect), tmp_path / "cut")
+        assert {"shop-2", "shop-3"} & named(source) == {"shop-2"}
+
+
+def named(server: Instance) -> set[str]:
+    return {one["name"] for one in connected_to(server)}
 
 
 def _listens(port: int) -> bool:
