@@ -11,6 +11,8 @@ pub mod config_file;
 pub mod files;
 pub mod info;
 mod lock;
+pub mod snapshot;
+mod tls;
 mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
