@@ -149,3 +149,19 @@ pub fn guard_command(py: Python<'_>) -> PyResult<Vec<String>> {
     let interpreter = py.import("sys")?.getattr("executable")?.extract()?;
     Ok(vec![interpreter, "-m".into(), "redis_baton.guard".into()])
 }
+
+pub fn comparison(
+    level: &str,
+    by: &str,
+    sample_keys: i64,
+    max_differences: i64,
+    wait_timeout: f64,
+) -> Result<step::verify::Options> {
+    Ok(step::verify::Options {
+        level: step::verify::Level::parse(level)?,
+        by: step::verify::By::parse(by)?,
+        sample_keys: within("sample_keys", sample_keys, 0, 1_000_000)?,
+        max_differences: within("max_differences", max_differences, 0, 1_000_000)?,
+        wait_timeout: seconds("wait_timeout", wait_timeout)?,
+    })
+}

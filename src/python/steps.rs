@@ -8,7 +8,9 @@ use pyo3::prelude::*;
 use super::{
     call::{Alone, Common},
     convert::exception,
-    options::{Handover, at_least, checks, guard_command, login, parameters as read_parameters, quiescence, within},
+    options::{
+        Handover, at_least, checks, comparison, guard_command, login, parameters as read_parameters, quiescence,
+    },
 };
 use crate::{
     decide::persistence::Wanted,
@@ -124,13 +126,16 @@ pub fn wait_synced(
 
 /// Compare the servers: key counts, some random keys, a ping.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, sample_keys=20, wait_timeout=30.0, fail=true, dry_run=false, journal_dir=None,
-    on_event=None))]
+#[pyo3(signature = (*, source, target, level="sample", by="streams", sample_keys=20, max_differences=20, wait_timeout=30.0, fail=true,
+    dry_run=false, journal_dir=None, on_event=None))]
 pub fn verify(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
+    level: &str,
+    by: &str,
     sample_keys: i64,
+    max_differences: i64,
     wait_timeout: f64,
     fail: bool,
     dry_run: bool,
@@ -138,10 +143,7 @@ pub fn verify(
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Verify> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.run(py, |call| {
-        let options = step::verify::Options {
-            sample_keys: within("sample_keys", sample_keys, 0, 1_000_000)?,
-            wait_timeout: seconds("wait_timeout", wait_timeout)?,
-        };
+        let options = comparison(level, by, sample_keys, max_differences, wait_timeout)?;
         Ok(async move {
             let result = step::verify::verify(&call, &options).await?;
             if fail {
@@ -434,10 +436,7 @@ pub fn upgrade(
                 wait_timeout: seconds("sync_timeout", sync_timeout)?,
                 max_lag_bytes: 1 << 20,
             },
-            verify: step::verify::Options {
-                sample_keys: within("sample_keys", sample_keys, 0, 1_000_000)?,
-                wait_timeout: timeout,
-            },
+            verify: comparison("sample", "streams", sample_keys, 20, wait_timeout)?,
             switchover: handover.options(guard_command)?,
             wait_quiescent: quiescence(quiet_for, wait_timeout)?,
             retire: step::retire::Options { wait_timeout: timeout, rewrite },
