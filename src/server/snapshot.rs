@@ -22,6 +22,10 @@ use crate::{
 /// How long a server may send nothing: while it prepares, it sends an empty line each second.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// The least that it must send a second on the whole, and how long it has to prepare: a save that goes on may have to end first.
+const SLOWEST: u64 = 1 << 20;
+const PREPARATION: Duration = Duration::from_secs(60);
+
 /// The longest line that is a reply.
 const LONGEST_LINE: u64 = 4096;
 
@@ -31,12 +35,21 @@ const INTRODUCTION: [[&str; 3]; 3] =
     [["REPLCONF", "capa", "eof"], ["REPLCONF", "version", "255.255.255"], ["REPLCONF", "rdb-only", "1"]];
 
 /// What was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The offset of its replication stream at which all of it was true.
-    pub offset: u64,
+    /// The moment at which all of it was true.
+    pub moment: Moment,
     /// How many bytes it was.
     pub bytes: u64,
+}
+
+/// A moment in a server's life, the same one on a master and its replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// The replication history.
+    pub history: String,
+    /// The offset in it.
+    pub offset: u64,
 }
 
 impl Server {
@@ -53,10 +66,24 @@ impl Server {
         };
         let hangup = Hangup(socket.try_clone().map_err(|e| self.broke(&e))?);
         let server = self.clone();
+        let patience = PREPARATION + Duration::from_secs(self.used_memory().await? / SLOWEST);
         let reading = tokio::task::spawn_blocking(move || server.read_snapshot(socket, seed, found));
-        let read = self.run.interruptible(reading).await;
+        let read = self.run.interruptible(tokio::time::timeout(patience, reading)).await;
         drop(hangup);
-        read?.map_err(|e| Error::new(Code::ConnectionLost, format!("reading its data ended: {e}")).at(self))?
+        match read? {
+            Ok(read) => read.map_err(|e| Error::new(Code::ConnectionLost, format!("reading its data ended: {e}")).at(self))?,
+            Err(_) => Err(Error::new(
+                Code::ConnectionLost,
+                format!("has not sent all of its data within {} seconds", patience.as_secs()),
+            )
+            .remedy("see whether it saves or rewrites its AOF all the time, or compare by reads")
+            .at(self)),
+        }
+    }
+
+    async fn used_memory(&self) -> Result<u64> {
+        let used = self.info("memory").await?.number("used_memory");
+        Ok(used.unwrap_or_default())
     }
 
     async fn dial(&self) -> io::Result<Socket> {
@@ -83,17 +110,19 @@ impl Server {
         self.introduce(&mut line)?;
         let psync = Command::new(["PSYNC", "?", "-1"]);
         let reply = self.asked(&mut line, &psync)?;
-        // FULLRESYNC, the id of its history, and the offset.
-        let offset = match reply.split(' ').collect::<Vec<_>>()[..] {
-            ["+FULLRESYNC", _, offset] => offset.parse().ok(),
+        let moment = match reply.split(' ').collect::<Vec<_>>()[..] {
+            ["+FULLRESYNC", history, offset] => {
+                offset.parse().ok().map(|offset| Moment { history: history.to_owned(), offset })
+            }
             _ => None,
         };
-        let offset = offset.ok_or_else(|| self.not_understood(&reply))?;
+        let moment = moment.ok_or_else(|| self.not_understood(&reply))?;
         let head = line.next().map_err(|e| self.broke(&e))?;
         let frame = self.frame(&head)?;
         let mut tail = rdb::read(&mut line.0, seed, found).map_err(|e| self.unreadable(&e))?;
+        let bytes = tail.offset();
         match frame {
-            Frame::Length(length) if length == tail.offset() => {}
+            Frame::Length(length) if length == bytes => {}
             Frame::Length(_) => return Err(self.unreadable(&tail.wrong_end())),
             Frame::Marker(marker) => match tail.take() {
                 Ok(end) if end == marker => {}
@@ -101,7 +130,7 @@ impl Server {
                 Err(error) => return Err(self.unreadable(&error)),
             },
         }
-        Ok(Snapshot { offset, bytes: tail.offset() })
+        Ok(Snapshot { moment, bytes })
     }
 
     fn introduce(&self, line: &mut Line) -> Result<()> {

@@ -5,6 +5,7 @@ mod content;
 mod counts;
 mod pieces;
 mod sample;
+mod streams;
 mod typed;
 
 use std::{
@@ -257,7 +258,7 @@ async fn compare(
             sampled => sampled,
         },
         Level::Full => match options.by {
-            By::Streams => Err(Error::input("by", "streams is not there yet")),
+            By::Streams => streams::compare(pair, master, replica, options, seen).await,
             By::Reads => Err(Error::input("by", "reads is not there yet")),
         },
     }
