@@ -13,6 +13,8 @@ mod packed;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_hostile;
 mod value;
 
 use std::{fmt, io::Read};

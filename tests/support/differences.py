@@ -41,12 +41,19 @@ class Difference:
     """Whether the numbers of keys, or of keys that expire, show it already."""
     field_ttl: bool = False
     """Whether both need fields that expire (Redis 7.4, Valkey 9)."""
+    lawful_before_7: bool = False
+    """Whether a replica of an older master may have it otherwise."""
 
 
 def known(*servers: Instance) -> list[Difference]:
     """Return those that all of these servers can have."""
-    expiring = all(_fields_expire(server) for server in servers)
-    return [one for one in DIFFERENCES if expiring or not one.field_ttl]
+    expiring = all(fields_expire(server) for server in servers)
+    old = any(server.binary.name == "redis-6.0" for server in servers)
+    return [
+        one
+        for one in DIFFERENCES
+        if (expiring or not one.field_ttl) and not (old and one.lawful_before_7)
+    ]
 
 
 def prepare(source: Instance, differences: Iterable[Difference]) -> None:
@@ -66,7 +73,8 @@ def _tell(server: Instance, commands: Iterable[tuple[int, Command]]) -> None:
         server.call(*command, db=db)
 
 
-def _fields_expire(server: Instance) -> bool:
+def fields_expire(server: Instance) -> bool:
+    """Return whether fields of its hashes can expire."""
     flavour, _, version = server.binary.name.partition("-")
     return float(version) >= (9 if flavour == "valkey" else 7.4)
 
@@ -281,6 +289,7 @@ DIFFERENCES = (
         "d:stream:consumer",
         _stream("d:stream:consumer"),
         (("XGROUP", "CREATECONSUMER", "d:stream:consumer", "group", "two"),),
+        lawful_before_7=True,
     ),
     Difference(
         "whose a pending entry is",
