@@ -11,6 +11,7 @@ pub mod config_file;
 pub mod files;
 pub mod info;
 mod lock;
+pub mod raw;
 mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
