@@ -176,6 +176,8 @@ codes! {
     StillRunning, "still_running", TimedOut;
     /// A server did not answer a command in time, or the connection broke.
     ConnectionLost, "connection_lost", Failed;
+    /// A server's data, as it sends it to a replica, can't be read here: it is damaged, or of a newer format.
+    StreamUnreadable, "stream_unreadable", Failed;
     /// A server refused a command.
     CommandFailed, "command_failed", Failed;
     /// The end state read back is not the one asked for.

@@ -24,6 +24,7 @@ pub mod handover;
 pub mod host;
 pub mod journal;
 pub mod pair;
+pub mod rdb;
 pub mod redirect;
 pub mod run;
 pub mod server;

@@ -12,6 +12,8 @@ pub mod files;
 pub mod info;
 mod lock;
 pub mod raw;
+pub mod snapshot;
+mod tls;
 mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};

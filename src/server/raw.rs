@@ -81,7 +81,7 @@ impl Raw {
 
     fn head(&mut self, kind: u8, number: usize) {
         self.out.push(kind);
-        self.out.extend_from_slice(number.to_string().as_bytes());
+        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         self.out.extend_from_slice(b"\r\n");
     }
 

@@ -41,7 +41,9 @@ pub struct Bookmark {
     pub cursor: Option<String>,
     /// Whether `names` and `database` were begun.
     begun: bool,
-    /// Keys that had not rested yet.
+    /// Keys that are to be looked at again.
+    pub candidates: Vec<Key>,
+    /// Those that had not rested then.
     pub moving: Vec<Key>,
     found: Found,
 }
@@ -65,6 +67,7 @@ impl Bookmark {
             database: 0,
             cursor: None,
             begun: false,
+            candidates: Vec::new(),
             moving: Vec::new(),
             found: Found::default(),
         }

@@ -8,6 +8,7 @@ mod page;
 mod pieces;
 mod reads;
 mod sample;
+mod streams;
 mod typed;
 
 use std::{
@@ -294,7 +295,7 @@ async fn compare(
             sampled => sampled,
         },
         Level::Full => match options.by {
-            By::Streams => Err(Error::input("by", "streams is not there yet")),
+            By::Streams => streams::compare(pair, master, replica, options, seen).await,
             By::Reads => reads::compare(pair, master, replica, options, seen).await,
         },
     }

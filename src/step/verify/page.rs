@@ -3,8 +3,6 @@
 //! The replica is read first and tells types and sizes, so that the one that serves is asked for nothing large. What is
 //! not plainly equal is a candidate, which the [typed reads](super::typed) look at again: this only has to be fast.
 
-use std::collections::BTreeSet;
-
 use crate::{
     error::Result,
     server::{
@@ -290,16 +288,18 @@ fn same(kind: Kind, here: &[u8], there: &[u8]) -> bool {
         return false;
     }
     let width = if kind == Kind::Set { 1 } else { 2 };
-    let elements = |reply| -> BTreeSet<(&[u8], u64, &[u8])> {
+    let elements = |reply| {
         let words: Vec<&[u8]> = array(reply).into_iter().filter_map(bulk).collect();
-        words
+        let mut elements: Vec<(&[u8], u64, &[u8])> = words
             .chunks_exact(width)
             .map(|words| match (kind, words) {
                 (Kind::Zset, [member, score]) => (*member, score_bits(score), &b""[..]),
                 (_, [field, value]) => (*field, 0, *value),
                 (_, words) => (words.first().copied().unwrap_or_default(), 0, &b""[..]),
             })
-            .collect()
+            .collect();
+        elements.sort_unstable();
+        elements
     };
     elements(here) == elements(there)
 }

@@ -31,6 +31,9 @@ const LANES: usize = 3;
 /// Names in a page. A smaller one costs more commands, a larger one keeps others waiting.
 const PAGE: usize = 200;
 
+/// How many candidates are looked at together.
+const GROUP: usize = 128;
+
 /// How often the one that serves is asked how fast it answers, and how often it is decided what follows.
 const PROBE: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_millis(100);
@@ -163,6 +166,8 @@ impl Work<'_> {
                 }
                 *self.scan.lock().await = Scan { next: Some(cursor), ..Scan::default() };
                 tokio::try_join!(self.lane(one), self.lane(two), self.lane(three))?;
+                let rest = std::mem::take(&mut lock(&self.place).candidates);
+                self.look_at(rest).await?;
             }
         }
         Ok(())
@@ -196,13 +201,15 @@ impl Work<'_> {
                 Names::OfMaster => lane.missing(keys).await?,
             };
             lock(&self.seen).compared += found.equal;
-            let candidates: Vec<Key> = found.candidates.into_iter().map(|name| Key { database, name }).collect();
-            if !candidates.is_empty() {
-                let verdicts = self.eyes.lock().await.look(&candidates).await?;
-                let mut seen = lock(&self.seen);
-                let moving = candidates.iter().zip(verdicts).filter_map(|(key, verdict)| seen.take(key, verdict));
-                lock(&self.place).moving.extend(moving);
-            }
+            let group = {
+                let mut place = lock(&self.place);
+                place.candidates.extend(found.candidates.into_iter().map(|name| Key { database, name }));
+                match place.candidates.len() < GROUP {
+                    true => Vec::new(),
+                    false => std::mem::take(&mut place.candidates),
+                }
+            };
+            self.look_at(group).await?;
             if names == Names::OfReplica {
                 lock(&self.pace).done += read as u64;
             }
@@ -211,6 +218,18 @@ impl Work<'_> {
             let oldest = scan.under_way.values().next().or(scan.next.as_ref());
             lock(&self.place).cursor = oldest.cloned();
         }
+    }
+
+    /// Looks at candidates of one database; those that do not rest wait until the end.
+    async fn look_at(&self, group: Vec<Key>) -> Result<()> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let verdicts = self.eyes.lock().await.look(&group).await?;
+        let mut seen = lock(&self.seen);
+        let moving = group.iter().zip(verdicts).filter_map(|(key, verdict)| seen.take(key, verdict));
+        lock(&self.place).moving.extend(moving);
+        Ok(())
     }
 
     /// Sees how fast the one that serves answers, decides how fast it goes on, and tells the caller.
