@@ -10,4 +10,5 @@ pub mod parameters;
 pub mod persistence;
 pub mod room;
 pub mod stage;
+pub mod throttle;
 pub mod warmth;

@@ -9,7 +9,7 @@ use super::{
     call::{Alone, Common},
     convert::exception,
     options::{
-        Handover, at_least, checks, comparison, guard_command, login, parameters as read_parameters, quiescence,
+        Comparison, Handover, at_least, checks, guard_command, login, parameters as read_parameters, quiescence,
     },
 };
 use crate::{
@@ -126,8 +126,8 @@ pub fn wait_synced(
 
 /// Compare the servers: key counts, some random keys, a ping.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, level="sample", by="streams", sample_keys=20, max_differences=20, wait_timeout=30.0, fail=true,
-    dry_run=false, journal_dir=None, on_event=None))]
+#[pyo3(signature = (*, source, target, level="sample", by="streams", sample_keys=20, max_differences=20, max_latency=0.01, rate=None,
+    resume=false, wait_timeout=30.0, fail=true, dry_run=false, journal_dir=None, on_event=None))]
 pub fn verify(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
@@ -136,6 +136,9 @@ pub fn verify(
     by: &str,
     sample_keys: i64,
     max_differences: i64,
+    max_latency: f64,
+    rate: Option<i64>,
+    resume: bool,
     wait_timeout: f64,
     fail: bool,
     dry_run: bool,
@@ -143,7 +146,8 @@ pub fn verify(
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Verify> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.run(py, |call| {
-        let options = comparison(level, by, sample_keys, max_differences, wait_timeout)?;
+        let options = Comparison { level, by, sample_keys, max_differences, max_latency, rate, resume, wait_timeout };
+        let options = options.options()?;
         Ok(async move {
             let result = step::verify::verify(&call, &options).await?;
             if fail {
@@ -436,7 +440,7 @@ pub fn upgrade(
                 wait_timeout: seconds("sync_timeout", sync_timeout)?,
                 max_lag_bytes: 1 << 20,
             },
-            verify: comparison("sample", "streams", sample_keys, 20, wait_timeout)?,
+            verify: Comparison::sample(sample_keys, wait_timeout).options()?,
             switchover: handover.options(guard_command)?,
             wait_quiescent: quiescence(quiet_for, wait_timeout)?,
             retire: step::retire::Options { wait_timeout: timeout, rewrite },

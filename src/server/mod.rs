@@ -11,6 +11,7 @@ pub mod config_file;
 pub mod files;
 pub mod info;
 mod lock;
+pub mod raw;
 pub mod snapshot;
 mod tls;
 mod wire;

@@ -54,11 +54,7 @@ pub struct Moment {
 
 impl Server {
     /// Reads all it holds, and hands each key's hash and content to `found`. To drop the future hangs up.
-    pub async fn snapshot(
-        &self,
-        seed: Seed,
-        found: impl FnMut(u64, Content) + Send + 'static,
-    ) -> Result<Snapshot> {
+    pub async fn snapshot(&self, seed: Seed, found: impl FnMut(u64, Content) + Send + 'static) -> Result<Snapshot> {
         let socket = self.run.interruptible(tokio::time::timeout(self.endpoint.connect_timeout, self.dial()));
         let socket = match socket.await? {
             Ok(dialed) => dialed.map_err(|e| self.broke(&e))?,
@@ -71,7 +67,9 @@ impl Server {
         let read = self.run.interruptible(tokio::time::timeout(patience, reading)).await;
         drop(hangup);
         match read? {
-            Ok(read) => read.map_err(|e| Error::new(Code::ConnectionLost, format!("reading its data ended: {e}")).at(self))?,
+            Ok(read) => {
+                read.map_err(|e| Error::new(Code::ConnectionLost, format!("reading its data ended: {e}")).at(self))?
+            }
             Err(_) => Err(Error::new(
                 Code::ConnectionLost,
                 format!("has not sent all of its data within {} seconds", patience.as_secs()),

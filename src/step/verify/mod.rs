@@ -1,21 +1,25 @@
 //! `verify`: the target holds the source's data. At every level the key counts of all databases are compared at one
 //! offset; `sample` reads some random keys in full on both, `full` compares every key.
 
+mod bookmark;
 mod content;
 mod counts;
+mod page;
 mod pieces;
+mod reads;
 mod sample;
 mod streams;
 mod typed;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use counts::Database;
+use typed::Verdict;
 
 use super::Call;
 use crate::{
@@ -92,6 +96,12 @@ pub struct Options {
     pub max_differences: u32,
     /// How long each wait may take: for one offset, and for keys to rest.
     pub wait_timeout: Duration,
+    /// How long the server that serves may take to answer others while every key is read.
+    pub max_latency: Duration,
+    /// How many keys a second are read at most.
+    pub rate: Option<u32>,
+    /// Whether to go on where reads of every key were interrupted.
+    pub resume: bool,
 }
 
 step_result! {
@@ -121,6 +131,8 @@ step_result! {
         /// The share of differing keys that would have been found with a probability of 95 %: 0 where every key was
         /// compared, none where no key was.
         pub detectable_share: Option<f64>,
+        /// How often the reading of every key was slowed down, as the server that serves took too long to answer.
+        pub slowed: u64,
         /// The median of ten pings of the target, in milliseconds.
         pub ping_ms: f64,
         /// How often the counts were looked at.
@@ -166,6 +178,7 @@ pub async fn verify(call: &Call, options: &Options) -> Result<Verify> {
             unsettled: seen.unsettled,
             not_comparable: seen.not_comparable,
             detectable_share: seen.detectable_share,
+            slowed: seen.slowed,
             ping_ms,
             attempts: seen.attempts,
         }
@@ -192,13 +205,16 @@ pub fn require_equal(result: &Verify) -> Result<()> {
 }
 
 /// A key of a database.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Key {
     /// The number of the database.
     pub database: u32,
     /// Its name.
     pub name: Vec<u8>,
 }
+
+/// How many keys that differ are remembered.
+const MOST_NAMED: usize = 100_000;
 
 /// What the levels have found so far.
 #[derive(Debug, Default)]
@@ -210,16 +226,37 @@ pub(crate) struct Comparison {
     compared: u64,
     differing: u64,
     differences: Vec<String>,
+    /// The keys that differ, so that none counts twice.
+    named: BTreeSet<Key>,
     /// Of how many keys `differences` says what differs.
     most: usize,
     unsettled: u64,
     not_comparable: BTreeMap<String, u64>,
     detectable_share: Option<f64>,
+    slowed: u64,
 }
 
 impl Comparison {
-    /// Counts a key that differs.
-    pub fn differs(&mut self, key: &Key, what: &str) {
+    /// Counts a key by what a look at it has shown. One that has not rested is given back.
+    pub fn take(&mut self, key: &Key, verdict: Verdict) -> Option<Key> {
+        match verdict {
+            Verdict::Equal => self.compared += 1,
+            Verdict::Gone => {}
+            Verdict::Differs(what) => self.differs(key, &what),
+            Verdict::NotComparable(kind) => self.can_not_compare(&format!("type {kind}"), 1),
+            Verdict::Moving => return Some(key.clone()),
+        }
+        None
+    }
+
+    fn differs(&mut self, key: &Key, what: &str) {
+        // SCAN may name a key twice.
+        if self.named.contains(key) {
+            return;
+        }
+        if self.named.len() < MOST_NAMED {
+            self.named.insert(key.clone());
+        }
         self.compared += 1;
         self.differing += 1;
         if self.differing <= self.most as u64 {
@@ -259,7 +296,7 @@ async fn compare(
         },
         Level::Full => match options.by {
             By::Streams => streams::compare(pair, master, replica, options, seen).await,
-            By::Reads => Err(Error::input("by", "reads is not there yet")),
+            By::Reads => reads::compare(pair, master, replica, options, seen).await,
         },
     }
 }

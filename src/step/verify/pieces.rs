@@ -265,7 +265,7 @@ fn joined(words: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Versions print scores with other digits: compare them as the numbers they are.
-fn score_bits(score: &[u8]) -> u64 {
+pub(super) fn score_bits(score: &[u8]) -> u64 {
     let number: f64 = std::str::from_utf8(score).ok().and_then(|s| s.parse().ok()).unwrap_or(f64::NAN);
     number.to_bits()
 }

@@ -4,11 +4,14 @@
 //! noted, the replica read once it has reached that, and the master read again. If nobody has written to the key
 //! meanwhile (`WATCH` tells), what the replica lacks is a difference; else the key is looked at again later.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use redis::Value;
 
-use super::{Comparison, Key, content};
+use super::{
+    Comparison, Key,
+    content::{self, Content, Reader},
+};
 use crate::{
     error::Result,
     pair::Pair,
@@ -27,7 +30,8 @@ const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
 const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// What a look at one key shows.
-enum Verdict {
+#[derive(Debug)]
+pub(crate) enum Verdict {
     Equal,
     Gone,
     Differs(String),
@@ -44,68 +48,70 @@ pub(crate) async fn settle(
     within: Duration,
     seen: &mut Comparison,
 ) -> Result<()> {
-    let mut databases: BTreeMap<u32, Vec<Key>> = BTreeMap::new();
-    for key in keys {
-        databases.entry(key.database).or_default().push(key);
-    }
-    // SELECT is a connection's own.
-    let (master, replica) = (master.reconnect().await?, replica.reconnect().await?);
+    let mut eyes = Eyes::open(pair, master, replica).await?;
     let deadline = Deadline::after(within);
-    for (database, mut left) in databases {
-        let select = Command::new(["SELECT", &database.to_string()]);
-        master.read(&select).await?;
-        replica.read(&select).await?;
-        let mut together = TOGETHER;
-        let mut rest = Duration::from_millis(2);
-        while !left.is_empty() {
-            left = look(pair, &master, &replica, left, together, &deadline, seen).await?;
-            if deadline.passed() || pair.run.dry {
-                seen.unsettled += left.len() as u64;
-                break;
+    let mut left = keys;
+    let mut together = TOGETHER;
+    let mut rest = Duration::from_millis(2);
+    loop {
+        left.sort();
+        let mut moving = Vec::new();
+        for group in left.chunk_by(|one, other| one.database == other.database).flat_map(|of| of.chunks(together)) {
+            if deadline.passed() {
+                moving.extend_from_slice(group);
+                continue;
             }
-            if !left.is_empty() {
-                pair.run.sleep(rest).await?;
-                rest = (rest * 2).min(LONGEST_REST);
-                together = (together / 4).max(1);
+            for (key, verdict) in group.iter().zip(eyes.look(group).await?) {
+                moving.extend(seen.take(key, verdict));
             }
         }
+        left = moving;
+        if left.is_empty() || deadline.passed() || pair.run.dry {
+            seen.unsettled += left.len() as u64;
+            return Ok(());
+        }
+        pair.run.sleep(rest).await?;
+        rest = (rest * 2).min(LONGEST_REST);
+        together = (together / 4).max(1);
     }
-    Ok(())
 }
 
-/// Looks at each once, and returns those that did not rest.
-async fn look(
-    pair: &Pair,
-    master: &Server,
-    replica: &Server,
-    keys: Vec<Key>,
-    together: usize,
-    deadline: &Deadline,
-    seen: &mut Comparison,
-) -> Result<Vec<Key>> {
-    let mut moving = Vec::new();
-    for group in keys.chunks(together) {
-        if deadline.passed() {
-            moving.extend_from_slice(group);
-            continue;
-        }
-        for (key, verdict) in group.iter().zip(judge(pair, master, replica, group).await?) {
-            match verdict {
-                Verdict::Equal => seen.compared += 1,
-                Verdict::Gone => {}
-                Verdict::Differs(what) => seen.differs(key, &what),
-                Verdict::NotComparable(kind) => seen.can_not_compare(&format!("type {kind}"), 1),
-                Verdict::Moving => moving.push(key.clone()),
-            }
-        }
-    }
-    Ok(moving)
+/// A connection to each.
+pub(crate) struct Eyes<'a> {
+    pair: &'a Pair,
+    master: Server,
+    replica: Server,
+    reader: Reader,
+    /// The database that both have selected.
+    database: Option<u32>,
 }
 
-/// One verdict for each of them, in their order.
-async fn judge(pair: &Pair, master: &Server, replica: &Server, keys: &[Key]) -> Result<Vec<Verdict>> {
+impl<'a> Eyes<'a> {
+    pub async fn open(pair: &'a Pair, master: &Server, replica: &Server) -> Result<Self> {
+        let reader = Reader::of(master, replica);
+        Ok(Eyes {
+            pair,
+            master: master.reconnect().await?,
+            replica: replica.reconnect().await?,
+            reader,
+            database: None,
+        })
+    }
+
+    /// Looks at keys of one database: a verdict for each, in their order.
+    pub async fn look(&mut self, keys: &[Key]) -> Result<Vec<Verdict>> {
+        let Some(database) = keys.first().map(|key| key.database) else { return Ok(Vec::new()) };
+        if self.database.replace(database) != Some(database) {
+            let select = Command::new(["SELECT", &database.to_string()]);
+            self.master.read(&select).await?;
+            self.replica.read(&select).await?;
+        }
+        judge(self.pair, &self.master, &self.replica, &self.reader, keys).await
+    }
+}
+
+async fn judge(pair: &Pair, master: &Server, replica: &Server, reader: &Reader, keys: &[Key]) -> Result<Vec<Verdict>> {
     let names: Vec<&[u8]> = keys.iter().map(|key| key.name.as_slice()).collect();
-    let reader = content::Reader::of(master, replica);
     let here = reader.read(master, &names).await?;
     let there = reader.read(replica, &names).await?;
     let mut verdicts: Vec<Verdict> = here.iter().zip(&there).map(|(here, there)| at_once(here, there)).collect();
@@ -145,7 +151,7 @@ async fn untouched(master: &Server) -> Result<bool> {
 }
 
 /// What can be told without knowing which of the two was read at what offset: that they are equal.
-fn at_once(master: &content::Content, replica: &content::Content) -> Verdict {
+fn at_once(master: &Content, replica: &Content) -> Verdict {
     match (master.is_gone(), master.same(replica)) {
         (true, true) => Verdict::Gone,
         (_, false) => Verdict::Moving,
