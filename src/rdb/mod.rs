@@ -90,7 +90,7 @@ enum Flavour {
 /// ahead: [`Tail`].
 pub fn read<R: Read>(source: R, seed: Seed, mut found: impl FnMut(u64, Content)) -> Result<Tail<R>> {
     let mut reader = Reader { input: Input::new(source), seed, flavour: Flavour::Redis, oversized: false };
-    let version = reader.header()?;
+    reader.header()?;
     let mut db = 0;
     let mut expires = None;
     loop {
@@ -124,14 +124,12 @@ pub fn read<R: Read>(source: R, seed: Seed, mut found: impl FnMut(u64, Content))
             }
         }
     }
-    if version >= CHECKSUM_SINCE {
-        reader.input.checksum()?;
-    }
+    reader.input.checksum()?;
     Ok(Tail(reader.input))
 }
 
-/// Since this version there is a checksum at the end.
-const CHECKSUM_SINCE: u32 = 5;
+/// The first version with a checksum at the end, of Redis 2.6.
+const OLDEST: u32 = 5;
 
 /// What comes after the end of the RDB.
 pub struct Tail<R>(Input<R>);
@@ -178,8 +176,8 @@ struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// The version, of `REDIS0012` or `VALKEY080`.
-    fn header(&mut self) -> Result<u32> {
+    /// `REDIS0012` or `VALKEY080`.
+    fn header(&mut self) -> Result<()> {
         let magic = self.input.array::<9>()?;
         let digits = match &magic {
             [b'R', b'E', b'D', b'I', b'S', digits @ ..] => &digits[..],
@@ -189,8 +187,11 @@ impl<R: Read> Reader<R> {
             }
             _ => return Err(self.input.corrupt("no beginning of an RDB")),
         };
-        let version = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
-        version.ok_or_else(|| self.input.corrupt("no version of an RDB"))
+        let version = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u32>().ok());
+        match version {
+            Some(OLDEST..) => Ok(()),
+            _ => Err(self.input.corrupt("no version of an RDB that is known")),
+        }
     }
 
     fn lengths(&mut self, count: u64) -> Result<()> {

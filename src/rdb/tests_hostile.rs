@@ -69,13 +69,13 @@ fn compressed_text_that_lies_is_refused() {
 #[test]
 fn packed_values_that_lie_are_refused() {
     let lies: [(u8, &[u8]); 7] = [
-        (16, b"\x07\0\0\0\x01\0\xff\xff"),             // another length than it says
-        (16, b"\x0a\0\0\0\x01\0\x8a\x01\x02\xff"),     // an element beyond the end
-        (16, b"\x09\0\0\0\x01\0\x01\x01\xff"),         // a field without a value
-        (20, b"\x08\0\0\0\x01\0\x01\x01"),             // no end
-        (13, b"\x0d\0\0\0\0\0\0\0\x01\0\0\xbf\xff"),   // an element beyond the end
-        (11, b"\x03\0\0\0\x01\0\0\0\x01\x02\x03"),     // numbers of three bytes
-        (9, b"\x01\x05a\xff"),                         // a field beyond the end
+        (16, b"\x07\0\0\0\x01\0\xff\xff"),           // another length than it says
+        (16, b"\x0a\0\0\0\x01\0\x8a\x01\x02\xff"),   // an element beyond the end
+        (16, b"\x09\0\0\0\x01\0\x01\x01\xff"),       // a field without a value
+        (20, b"\x08\0\0\0\x01\0\x01\x01"),           // no end
+        (13, b"\x0d\0\0\0\0\0\0\0\x01\0\0\xbf\xff"), // an element beyond the end
+        (11, b"\x03\0\0\0\x01\0\0\0\x01\x02\x03"),   // numbers of three bytes
+        (9, b"\x01\x05a\xff"),                       // a field beyond the end
     ];
     for (kind, lie) in lies {
         let error = error(&file("REDIS0011", &[&[kind], b"\x01k", &string(lie)]));
