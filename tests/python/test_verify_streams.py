@@ -45,7 +45,7 @@ def quick(server: ServerFactory, journal_dir: Path) -> Pair:
 def replicas_of(server: Instance) -> int:
     """Return how many replicas it knows, in whatever state."""
     listed = server.call("CLIENT", "LIST", "TYPE", "replica")
-    return max(len(listed), int(server.info("replication")["connected_slaves"]))
+    return max(len(listed.splitlines()), int(server.info("replication")["connected_slaves"]))
 
 
 def nothing_left(pair: Pair) -> None:
@@ -147,13 +147,16 @@ def test_over_tls_with_a_login_and_from_disk(
 def test_it_can_be_interrupted_and_leaves_nothing(pair: Pair) -> None:
     """Both wait for five seconds before they send anything."""
     pair.follow()
+    asked = []
 
     def stop(event: Any) -> None:  # noqa: ANN401  (of any shape)
-        if event["event"] == "waiting" and event["wanted"] == "the data of both":
+        if event["event"] == "comparing":
+            asked.append(replicas_of(pair.source))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         rb.verify(**pair.given, **FULL, on_event=stop)
+    assert asked == [2]
     nothing_left(pair)
 
 

@@ -7,14 +7,15 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::{BuildHasherDefault, Hasher},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use redis::Value;
 
 use super::{Comparison, Key, Options, typed};
 use crate::{
-    error::{Code, Error, Result},
+    error::Result,
     pair::Pair,
     rdb::{Content, Seed},
     run::{Deadline, Event},
@@ -23,6 +24,9 @@ use crate::{
 
 /// Each part has a lock of its own, and grows on its own: less is copied at once.
 const PARTS: usize = 256;
+
+/// How often it is told how far it has come.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// How many keys are read again where the streams tell already that they differ.
 const READ_AGAIN: usize = 10_000;
@@ -40,14 +44,13 @@ pub(super) async fn compare(
     seen: &mut Comparison,
 ) -> Result<()> {
     if pair.run.dry {
+        pair.run.warn("keys are not read in a dry run");
         return Ok(());
     }
     let seed = Seed::random();
     let tally = Arc::new(Tally::default());
-    pair.run.emit(&Event::Waiting { wanted: "the data of both", found: "asked for it, as replicas do".into() });
-    let (on_master, on_replica) =
-        tokio::try_join!(take(master, seed, &tally, Side::Master), take(replica, seed, &tally, Side::Replica))?;
-    let tally = Arc::into_inner(tally).ok_or_else(|| Error::new(Code::StreamUnreadable, "a stream is still read"))?;
+    let total = seen.databases.iter().map(|database| database.source_keys).sum();
+    let (on_master, on_replica) = both(pair, [master, replica], seed, &tally, total).await?;
     let found = tally.end();
     seen.compared += found.equal;
     for (kind, keys) in found.modules {
@@ -57,15 +60,38 @@ pub(super) async fn compare(
     settle(pair, [master, replica], seed, found.open, exact, options, seen).await
 }
 
+/// Reads both streams at once; returns of which moments they were.
+async fn both(
+    pair: &Pair,
+    [master, replica]: [&Server; 2],
+    seed: Seed,
+    tally: &Arc<Tally>,
+    total: u64,
+) -> Result<(Moment, Moment)> {
+    let began = Instant::now();
+    let taking =
+        async { tokio::try_join!(take(master, seed, tally, Side::Master), take(replica, seed, tally, Side::Replica)) };
+    tokio::pin!(taking);
+    loop {
+        tokio::select! {
+            taken = &mut taking => return taken,
+            () = tokio::time::sleep(PROGRESS_EVERY) => pair.run.emit(&progress(tally, total, began.elapsed())),
+        }
+    }
+}
+
 /// Reads one of the streams; returns of which moment it was.
 async fn take(server: &Server, seed: Seed, tally: &Arc<Tally>, side: Side) -> Result<Moment> {
     let tally = Arc::clone(tally);
-    let snapshot = server.snapshot(seed, move |key, content| tally.add(side, key, content)).await?;
-    server.run.emit(&Event::Waiting {
-        wanted: "the data of both",
-        found: format!("{server} has sent {} bytes, of offset {}", snapshot.bytes, snapshot.moment.offset),
-    });
-    Ok(snapshot.moment)
+    server.snapshot(seed, move |key, content| tally.add(side, key, content)).await
+}
+
+/// How far the streams have come. Each key arrives twice.
+fn progress(tally: &Tally, total: u64, elapsed: Duration) -> Event {
+    let done = tally.arrived() / 2;
+    let rate = done as f64 / elapsed.as_secs_f64();
+    let seconds_left = (done > 0).then(|| total.saturating_sub(done) as f64 / rate);
+    Event::Comparing { done, total, rate: rate as u64, seconds_left }
 }
 
 /// Names the keys that were not equal, and reads them again. Where the streams were of one moment, the first of them will do:
@@ -152,6 +178,7 @@ struct Tally {
 struct Part {
     /// Keys of one side, with their digests.
     waiting: HashMap<u64, Digest, Hashed>,
+    arrived: u64,
     equal: u64,
     /// Keys that are not.
     open: HashSet<u64, Hashed>,
@@ -195,7 +222,8 @@ impl Tally {
     fn add(&self, side: Side, key: u64, content: Content) {
         // The table takes its buckets from the low bits.
         let Some(part) = self.parts.get((key >> 40) as usize % PARTS) else { return };
-        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part = held(part);
+        part.arrived += 1;
         let digest = match &content {
             Content::Digest(digest) => Digest::of(side, *digest),
             Content::Module(_) => Digest::of(side, MODULE),
@@ -216,10 +244,14 @@ impl Tally {
         }
     }
 
-    fn end(self) -> Found {
+    fn arrived(&self) -> u64 {
+        self.parts.iter().map(|part| held(part).arrived).sum()
+    }
+
+    fn end(&self) -> Found {
         let mut found = Found::default();
-        for part in self.parts {
-            let part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for part in &self.parts {
+            let part = std::mem::take(&mut *held(part));
             found.equal += part.equal;
             found.unsure |= part.unsure;
             found.open.extend(part.open);
@@ -230,6 +262,10 @@ impl Tally {
         }
         found
     }
+}
+
+fn held(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Stands for whatever a module's key holds.
