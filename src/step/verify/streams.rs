@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     pair::Pair,
     rdb::{Content, Seed},
-    run::{Deadline, Event},
+    run::Event,
     server::{Command, Server, elements, info::keyspace, snapshot::Moment, text},
 };
 
@@ -108,15 +108,14 @@ async fn settle(
     if open.is_empty() {
         return Ok(());
     }
-    let deadline = Deadline::after(options.wait_timeout);
     let most = if exact { READ_AGAIN.max(options.max_differences as usize) } else { usize::MAX };
-    let mut keys = names(replica, NAMES_OF_REPLICA, seed, &mut open, most, &deadline).await?;
+    let mut keys = names(replica, NAMES_OF_REPLICA, seed, &mut open, most).await?;
     if keys.len() < most {
-        keys.extend(names(master, NAMES_OF_MASTER, seed, &mut open, most - keys.len(), &deadline).await?);
+        keys.extend(names(master, NAMES_OF_MASTER, seed, &mut open, most - keys.len()).await?);
     }
     let before = seen.differing;
     // If all names were looked at, what is left is gone meanwhile.
-    let unread = if keys.len() < most && !deadline.passed() { 0 } else { open.len() as u64 };
+    let unread = if keys.len() < most { 0 } else { open.len() as u64 };
     typed::settle(pair, master, replica, keys, options.wait_timeout, seen).await?;
     if exact && seen.differing > before {
         seen.differing += unread;
@@ -134,7 +133,6 @@ async fn names(
     seed: Seed,
     open: &mut HashSet<u64, Hashed>,
     wanted: usize,
-    deadline: &Deadline,
 ) -> Result<Vec<Key>> {
     let server = server.reconnect().await?;
     let mut found = Vec::new();
@@ -142,7 +140,7 @@ async fn names(
         server.read(&Command::new(["SELECT", &database.to_string()])).await?;
         let mut cursor = String::from("0");
         loop {
-            if open.is_empty() || found.len() >= wanted || deadline.passed() {
+            if open.is_empty() || found.len() >= wanted {
                 return Ok(found);
             }
             let mut page = elements(server.read(&Command::new(["SCAN", &cursor, "COUNT", at_a_time])).await?);
