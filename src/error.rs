@@ -128,6 +128,8 @@ codes! {
     CountsDiffer, "counts_differ", Refused;
     /// A key that was read on both servers differs.
     ValuesDiffer, "values_differ", Refused;
+    /// Keys changed all the time, so that they could not be compared.
+    Unsettled, "unsettled", TimedOut;
     /// The server does not know a parameter.
     ParameterUnknown, "parameter_unknown", Refused;
     /// The server was started without a configuration file, so nothing can be saved in it.

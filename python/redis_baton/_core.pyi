@@ -421,6 +421,9 @@ class Verify:
         0 where every key was compared, None where no key was.
         """
     @property
+    def slowed(self) -> int:
+        """How often reads were slowed down, as the server that serves took too long to answer."""
+    @property
     def ping_ms(self) -> float:
         """The median of ten pings of the target, in milliseconds."""
     @property
@@ -1161,6 +1164,9 @@ def verify(
     by: _By = "streams",
     sample_keys: int = 20,
     max_differences: int = 20,
+    max_latency: float = 0.01,
+    rate: int | None = None,
+    resume: bool = False,
     wait_timeout: float = 30.0,
     fail: bool = True,
     dry_run: bool = False,
@@ -1179,6 +1185,11 @@ def verify(
             be sent, or by `reads` of each key on both.
         sample_keys: how many random keys of every database are read at the level `sample`.
         max_differences: of how many keys that differ the result says what differs.
+        max_latency: seconds that the server that serves may take to answer others while every key
+            is read: whenever it takes longer, the rate of reading is halved.
+        rate: how many keys a second are read at most; None for as fast as it goes.
+        resume: go on where reads of every key were interrupted, if neither server was restarted
+            since.
         wait_timeout: seconds that each wait may take: for one offset, and for keys that change
             while they are compared to rest.
         fail: raise `Refused` on a difference instead of only reporting it.
@@ -1189,7 +1200,7 @@ def verify(
             safe point.
 
     Raises:
-        BatonError: Refused (`counts_differ`, `values_differ`): unchanged.
+        BatonError: Refused (`counts_differ`, `values_differ`), TimedOut (`unsettled`): unchanged.
     """
 
 def switchover(

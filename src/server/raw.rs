@@ -7,8 +7,13 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+use tokio_rustls::TlsConnector;
+
 use super::{RESPONSE_TIMEOUT, Said, Server};
-use crate::error::{Code, Error, Result};
+use crate::{
+    endpoint::Endpoint,
+    error::{Code, Error, Result},
+};
 
 /// How much is read at once.
 const READ: usize = 64 << 10;
@@ -28,28 +33,15 @@ impl Raw {
     /// Connects to the same server and logs in.
     pub async fn open(server: &Server) -> Result<Self> {
         let endpoint = &server.endpoint;
-        let connecting = async {
-            Ok::<Box<dyn Stream>, std::io::Error>(match &endpoint.unix_socket {
-                Some(path) => Box::new(UnixStream::connect(path).await?),
-                None => {
-                    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
-                    stream.set_nodelay(true)?;
-                    Box::new(stream)
-                }
-            })
-        };
-        let connecting = server.run.interruptible(tokio::time::timeout(endpoint.connect_timeout, connecting));
+        let connecting = server.run.interruptible(tokio::time::timeout(endpoint.connect_timeout, dial(endpoint)));
         let stream = match connecting.await? {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(lost(server, &error)),
+            Ok(stream) => stream.map_err(|error| error.at(server))?,
             Err(_) => return Err(silent(server, endpoint.connect_timeout)),
         };
         let mut raw = Raw { server: server.clone(), stream, out: Vec::new(), asked: 0 };
         if let Some(password) = &endpoint.password {
-            match &endpoint.user {
-                Some(user) => raw.ask(&[b"AUTH", user.as_bytes(), password.as_bytes()]),
-                None => raw.ask(&[b"AUTH", password.as_bytes()]),
-            }
+            let login = [Some(&b"AUTH"[..]), endpoint.user.as_deref().map(str::as_bytes), Some(password.as_bytes())];
+            raw.ask(&login.into_iter().flatten().collect::<Vec<_>>());
         }
         raw.ask(&[b"CLIENT", b"SETNAME", super::CLIENT_NAME.as_bytes()]);
         let replies = raw.replies().await?;
@@ -117,6 +109,20 @@ impl Raw {
     pub fn refused(&self, command: &str, said: &Said) -> Error {
         self.server.refused(&super::Command::new([command]), said)
     }
+}
+
+async fn dial(endpoint: &Endpoint) -> Result<Box<dyn Stream>> {
+    let broke = |error: std::io::Error| Error::new(Code::ConnectionLost, format!("can't be reached any more: {error}"));
+    if let Some(path) = &endpoint.unix_socket {
+        return Ok(Box::new(UnixStream::connect(path).await.map_err(broke)?));
+    }
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(broke)?;
+    stream.set_nodelay(true).map_err(broke)?;
+    let Some(tls) = &endpoint.tls else { return Ok(Box::new(stream)) };
+    let (config, name) = super::tls::terms(endpoint, tls)?;
+    let session = TlsConnector::from(config).connect(name, stream).await;
+    let failed = |error| Error::new(Code::TlsFailed, format!("the TLS handshake failed: {error}"));
+    Ok(Box::new(session.map_err(failed)?))
 }
 
 fn lost(server: &Server, error: &std::io::Error) -> Error {

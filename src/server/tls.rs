@@ -16,7 +16,16 @@ use crate::{
 
 /// A session that has not begun yet.
 pub(super) fn session(endpoint: &Endpoint, tls: &Tls) -> Result<ClientConnection> {
-    let failed = |what: &dyn fmt::Display| Error::new(Code::TlsFailed, format!("the TLS handshake failed: {what}"));
+    let (config, name) = terms(endpoint, tls)?;
+    ClientConnection::new(config, name).map_err(|e| failed(&e))
+}
+
+fn failed(what: &dyn fmt::Display) -> Error {
+    Error::new(Code::TlsFailed, format!("the TLS handshake failed: {what}"))
+}
+
+/// Whom to trust and what to show, and the name that the server must have.
+pub(super) fn terms(endpoint: &Endpoint, tls: &Tls) -> Result<(Arc<ClientConfig>, ServerName<'static>)> {
     let provider = ring::default_provider();
     let algorithms = provider.signature_verification_algorithms;
     let config = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -35,7 +44,7 @@ pub(super) fn session(endpoint: &Endpoint, tls: &Tls) -> Result<ClientConnection
         _ => config.with_no_client_auth(),
     };
     let name = ServerName::try_from(endpoint.host.clone()).map_err(|e| failed(&e))?;
-    ClientConnection::new(Arc::new(config), name).map_err(|e| failed(&e))
+    Ok((Arc::new(config), name))
 }
 
 fn authorities(file: Option<&Path>) -> Result<RootCertStore> {

@@ -101,7 +101,7 @@ def test_the_steps_of_an_upgrade(
     synced = outcome.of("wait_synced")[1].result
     assert synced["synced"] is True
     verified = outcome.of("verify")[1].result
-    assert (verified["equal"], verified["sampled"]) == (True, 50)
+    assert (verified["equal"], verified["compared"]) == (True, 50)
     assert verified["databases"][0]["target_keys"] == KEYS
     switched = outcome.of("switchover")[1].result
     assert switched["serving"].endswith(f":{public}")

@@ -161,6 +161,9 @@ pub async fn verify(call: &Call, options: &Options) -> Result<Verify> {
         Stage::HalfDone => call.run.warn("the handover is half done, so there is nothing to compare: run switchover"),
         Stage::Retired => call.run.warn("the source is gone, so there is nothing to compare with"),
     }
+    for (why, keys) in &seen.not_comparable {
+        call.run.warn(format!("{keys} keys could not be compared: {why}"));
+    }
     let ping_ms = ping(pair.target()?).await?;
     Ok(finish!(
         call.run,
@@ -188,7 +191,17 @@ pub async fn verify(call: &Call, options: &Options) -> Result<Verify> {
 /// The refusal that differences are.
 pub fn require_equal(result: &Verify) -> Result<()> {
     if result.differences.is_empty() && result.differing == 0 {
-        return Ok(());
+        if result.level != Level::Full.as_str() || result.unsettled == 0 {
+            return Ok(());
+        }
+        let found = format!(
+            "of {} keys {} changed whenever they were looked at, and nothing else differs",
+            result.compared + result.unsettled,
+            result.unsettled
+        );
+        return Err(
+            Error::new(Code::Unsettled, found).remedy("compare again at a quieter hour, or with a longer wait_timeout")
+        );
     }
     let code = if result.differing == 0 || result.exact && result.databases.iter().any(Database::differs) {
         Code::CountsDiffer

@@ -82,25 +82,25 @@ impl Lane {
     }
 
     /// Those of these names that the replica lacks.
-    pub async fn missing(&mut self, names: Vec<Vec<u8>>) -> Result<Page> {
+    pub async fn missing(&mut self, names: &[Vec<u8>]) -> Result<Page> {
         names.iter().for_each(|name| self.replica.ask(&[b"EXISTS", name]));
         let replies = self.replica.replies().await?;
         let mut candidates = Vec::new();
-        for (n, name) in names.into_iter().enumerate() {
+        for (n, name) in names.iter().enumerate() {
             refuse(&self.replica, &replies, n, "EXISTS")?;
             if number(replies.of(n)) == Some(0) {
-                candidates.push(name);
+                candidates.push(name.clone());
             }
         }
         Ok(Page { equal: 0, candidates })
     }
 
     /// Compares the keys of these names. With `fields_expire` hashes are left to the typed reads.
-    pub async fn compare(&mut self, names: Vec<Vec<u8>>, fields_expire: bool) -> Result<Page> {
-        let heads = self.heads(&names).await?;
-        let kinds = self.kinds(&names, &heads, fields_expire).await?;
-        let here = read(&mut self.replica, &names, &kinds, true).await?;
-        let there = self.masters(&names, &kinds, &here).await?;
+    pub async fn compare(&mut self, names: &[Vec<u8>], fields_expire: bool) -> Result<Page> {
+        let heads = self.heads(names).await?;
+        let kinds = self.kinds(names, &heads, fields_expire).await?;
+        let here = read(&mut self.replica, names, &kinds, true).await?;
+        let there = self.masters(names, &kinds, &here).await?;
         Ok(there.judge(names, &kinds, &heads, &here, self.absolute))
     }
 
@@ -240,7 +240,7 @@ struct Masters {
 }
 
 impl Masters {
-    fn judge(&self, names: Vec<Vec<u8>>, kinds: &[Kind], heads: &Replies, here: &Contents, absolute: bool) -> Page {
+    fn judge(&self, names: &[Vec<u8>], kinds: &[Kind], heads: &Replies, here: &Contents, absolute: bool) -> Page {
         let strings = if self.has_strings { array(self.replies.of(0)) } else { Vec::new() };
         let mut strings = strings.into_iter();
         let mut next = usize::from(self.has_strings);
@@ -249,10 +249,10 @@ impl Masters {
             self.replies.of(next - 1)
         };
         let mut page = Page { equal: 0, candidates: Vec::new() };
-        for (n, name) in names.into_iter().enumerate() {
+        for (n, name) in names.iter().enumerate() {
             let kind = kinds[n];
             if kind == Kind::Other {
-                page.candidates.push(name);
+                page.candidates.push(name.clone());
                 continue;
             }
             let expires = same_expiry(heads.of(2 * n + 1), reply(), absolute);
@@ -263,7 +263,7 @@ impl Masters {
             };
             match equal && expires {
                 true => page.equal += 1,
-                false => page.candidates.push(name),
+                false => page.candidates.push(name.clone()),
             }
         }
         page

@@ -28,7 +28,11 @@ use crate::{
 /// Pages that are compared at the same time: while one waits for a server, the other is at work.
 const LANES: usize = 3;
 
-/// Names in a page. A smaller one costs more commands, a larger one keeps others waiting.
+/// Names in a page of SCAN: many on the replica, where nobody waits, fewer on the one that serves.
+const NAMES_OF_REPLICA: usize = 1000;
+const NAMES_OF_MASTER: usize = 200;
+
+/// Keys that are read at a time. Fewer cost more commands, more keep others waiting.
 const PAGE: usize = 200;
 
 /// How many candidates are looked at together.
@@ -150,6 +154,7 @@ impl Work<'_> {
             lanes.push(Lane::open(master, replica).await?);
         }
         let [one, two, three] = lanes.as_mut_slice() else { return Ok(()) };
+        self.look_again(1).await?;
         for names in [Names::OfReplica, Names::OfMaster] {
             let (databases, wanted) = {
                 let seen = lock(&self.seen);
@@ -166,8 +171,7 @@ impl Work<'_> {
                 }
                 *self.scan.lock().await = Scan { next: Some(cursor), ..Scan::default() };
                 tokio::try_join!(self.lane(one), self.lane(two), self.lane(three))?;
-                let rest = std::mem::take(&mut lock(&self.place).candidates);
-                self.look_at(rest).await?;
+                self.look_again(1).await?;
             }
         }
         Ok(())
@@ -183,36 +187,23 @@ impl Work<'_> {
             let (page, keys) = {
                 let mut scan = self.scan.lock().await;
                 let Some(cursor) = scan.next.take() else { return Ok(()) };
-                let raw = if names == Names::OfReplica { &mut lane.replica } else { &mut lane.master };
-                let (next, keys) = Lane::scan(raw, &cursor, PAGE).await?;
+                let (raw, count) = match names {
+                    Names::OfReplica => (&mut lane.replica, NAMES_OF_REPLICA),
+                    Names::OfMaster => (&mut lane.master, NAMES_OF_MASTER),
+                };
+                let (next, keys) = Lane::scan(raw, &cursor, count).await?;
                 scan.next = (next != "0").then_some(next);
                 scan.pages += 1;
                 let page = scan.pages;
                 scan.under_way.insert(page, cursor);
                 (page, keys)
             };
-            let (read, start) = (keys.len(), lock(&self.pace).turn(keys.len()));
-            let wait = start.saturating_duration_since(Instant::now());
-            if !wait.is_zero() {
-                self.pair.run.sleep(wait).await?;
+            let mut equal = 0;
+            for keys in keys.chunks(PAGE) {
+                equal += self.page(lane, names, database, keys).await?;
             }
-            let found = match names {
-                Names::OfReplica => lane.compare(keys, self.fields_expire.contains(&database)).await?,
-                Names::OfMaster => lane.missing(keys).await?,
-            };
-            lock(&self.seen).compared += found.equal;
-            let group = {
-                let mut place = lock(&self.place);
-                place.candidates.extend(found.candidates.into_iter().map(|name| Key { database, name }));
-                match place.candidates.len() < GROUP {
-                    true => Vec::new(),
-                    false => std::mem::take(&mut place.candidates),
-                }
-            };
-            self.look_at(group).await?;
-            if names == Names::OfReplica {
-                lock(&self.pace).done += read as u64;
-            }
+            // Not before: of a page that is interrupted all is done again.
+            lock(&self.seen).compared += equal;
             let mut scan = self.scan.lock().await;
             scan.under_way.remove(&page);
             let oldest = scan.under_way.values().next().or(scan.next.as_ref());
@@ -220,16 +211,47 @@ impl Work<'_> {
         }
     }
 
-    /// Looks at candidates of one database; those that do not rest wait until the end.
-    async fn look_at(&self, group: Vec<Key>) -> Result<()> {
-        if group.is_empty() {
-            return Ok(());
+    /// Compares some keys at once, and returns how many are equal.
+    async fn page(&self, lane: &mut Lane, names: Names, database: u32, keys: &[Vec<u8>]) -> Result<u64> {
+        let start = lock(&self.pace).turn(keys.len());
+        let wait = start.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            self.pair.run.sleep(wait).await?;
         }
-        let verdicts = self.eyes.lock().await.look(&group).await?;
-        let mut seen = lock(&self.seen);
-        let moving = group.iter().zip(verdicts).filter_map(|(key, verdict)| seen.take(key, verdict));
-        lock(&self.place).moving.extend(moving);
-        Ok(())
+        let found = match names {
+            Names::OfReplica => lane.compare(keys, self.fields_expire.contains(&database)).await?,
+            Names::OfMaster => lane.missing(keys).await?,
+        };
+        if names == Names::OfReplica {
+            lock(&self.pace).done += keys.len() as u64;
+        }
+        let waiting = {
+            let candidates = &mut lock(&self.place).candidates;
+            candidates.extend(found.candidates.into_iter().map(|name| Key { database, name }));
+            candidates.len()
+        };
+        if waiting >= GROUP {
+            self.look_again(GROUP).await?;
+        }
+        Ok(found.equal)
+    }
+
+    /// Looks at candidates, if there are so many. They are all of one database. Those that do not rest wait until the end.
+    async fn look_again(&self, least: usize) -> Result<()> {
+        let mut eyes = self.eyes.lock().await;
+        loop {
+            let group: Vec<Key> = lock(&self.place).candidates.iter().take(GROUP).cloned().collect();
+            if group.len() < least {
+                return Ok(());
+            }
+            let verdicts = eyes.look(&group).await?;
+            let mut seen = lock(&self.seen);
+            let moving = group.iter().zip(verdicts).filter_map(|(key, verdict)| seen.take(key, verdict));
+            let mut place = lock(&self.place);
+            place.moving.extend(moving);
+            // Not before: who interrupts this must find them in the bookmark.
+            place.candidates.drain(..group.len());
+        }
     }
 
     /// Sees how fast the one that serves answers, decides how fast it goes on, and tells the caller.
