@@ -290,3 +290,48 @@ impl Hasher for AsItIs {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_equal_where_both_sides_say_the_same() {
+        let tally = Tally::default();
+        let [here, there] = [Side::Master, Side::Replica];
+        let says = |side, key, digest| tally.add(side, key, Content::Digest(digest));
+        for (side, key, digest) in [
+            (here, 1, 10), // equal
+            (there, 1, 10),
+            (there, 2, 20), // equal, whoever comes first
+            (here, 2, 20),
+            (here, 3, 30), // differs
+            (there, 3, 30 << 64),
+            (here, 4, 40), // on one side only
+            (there, 5, 50),
+            (here, 6, 60), // two keys of one side
+            (here, 6, 60),
+        ] {
+            says(side, key, digest);
+        }
+        assert_eq!(tally.arrived(), 10);
+        let found = tally.end();
+        assert_eq!((found.equal, found.unsure), (2, false));
+        assert_eq!(found.open, HashSet::from_iter([3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn what_can_not_be_compared_is_not_equal() {
+        let tally = Tally::default();
+        let module = || Content::Module("ReJSON-RL".into());
+        tally.add(Side::Master, 1, module());
+        tally.add(Side::Replica, 1, module());
+        tally.add(Side::Master, 2, module());
+        tally.add(Side::Master, 3, Content::TooLarge);
+        tally.add(Side::Replica, 3, Content::Digest(1));
+        let found = tally.end();
+        assert_eq!((found.equal, found.unsure), (0, true));
+        assert_eq!(found.modules, BTreeMap::from([("ReJSON-RL".into(), 1)]));
+        assert_eq!(found.open, HashSet::from_iter([2, 3]));
+    }
+}
