@@ -18,6 +18,7 @@ import redis
 import redis_baton
 
 AT_A_TIME = 1000
+COMPARE_TIME = 3600.0
 
 
 def main() -> None:
@@ -92,11 +93,12 @@ def _full_check(binary: str, old: str, new: str) -> bool:
                 *(binary, "-s", urlsplit(old).netloc, "-t", urlsplit(new).netloc),
                 *("--comparemode=1", "--comparetimes=1", "--parallel=2", "--batchcount=1024"),
                 *("--db", str(Path(folder) / "result"), "--log", str(Path(folder) / "log")),
-                *("--sourcedbfilterlist=-1", "--qps=1000000"),
+                "--qps=1000000",
             ],
             cwd=folder,
             check=True,
             capture_output=True,
+            timeout=COMPARE_TIME,
         )
     return True
 

@@ -10,6 +10,7 @@
 //! - [`redirect`]: how clients are made to arrive at the new server.
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
+//! - [`rdb`]: what a server's data, as it is written to files and sent to replicas, holds.
 //! - [`host`]: the host this runs on: a server's process, its directory, its unit; memory and disk.
 //! - [`server`]: one typed connection; the only place where commands leave.
 //! - [`endpoint`], [`side`], [`run`], [`error`], [`facts`]: an address and login, source or target, one call's context,

@@ -34,15 +34,6 @@ const LONGEST_LINE: u64 = 4096;
 const INTRODUCTION: [[&str; 3]; 3] =
     [["REPLCONF", "capa", "eof"], ["REPLCONF", "version", "255.255.255"], ["REPLCONF", "rdb-only", "1"]];
 
-/// What was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The moment at which all of it was true.
-    pub moment: Moment,
-    /// How many bytes it was.
-    pub bytes: u64,
-}
-
 /// A moment in a server's life, the same one on a master and its replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment {
@@ -53,8 +44,8 @@ pub struct Moment {
 }
 
 impl Server {
-    /// Reads all it holds, and hands each key's hash and content to `found`. To drop the future hangs up.
-    pub async fn snapshot(&self, seed: Seed, found: impl FnMut(u64, Content) + Send + 'static) -> Result<Snapshot> {
+    /// Reads all it holds at one moment, and hands each key's hash and content to `found`. To drop the future hangs up.
+    pub async fn snapshot(&self, seed: Seed, found: impl FnMut(u64, Content) + Send + 'static) -> Result<Moment> {
         let socket = self.run.interruptible(tokio::time::timeout(self.endpoint.connect_timeout, self.dial()));
         let socket = match socket.await? {
             Ok(dialed) => dialed.map_err(|e| self.broke(&e))?,
@@ -96,7 +87,7 @@ impl Server {
         Ok(socket)
     }
 
-    fn read_snapshot(&self, socket: Socket, seed: Seed, found: impl FnMut(u64, Content)) -> Result<Snapshot> {
+    fn read_snapshot(&self, socket: Socket, seed: Seed, found: impl FnMut(u64, Content)) -> Result<Moment> {
         let stream: Box<dyn Stream> = match &self.endpoint.tls {
             Some(tls) => {
                 let session = tls::session(&self.endpoint, tls).map_err(|e| e.at(self))?;
@@ -118,9 +109,8 @@ impl Server {
         let head = line.next().map_err(|e| self.broke(&e))?;
         let frame = self.frame(&head)?;
         let mut tail = rdb::read(&mut line.0, seed, found).map_err(|e| self.unreadable(&e))?;
-        let bytes = tail.offset();
         match frame {
-            Frame::Length(length) if length == bytes => {}
+            Frame::Length(length) if length == tail.offset() => {}
             Frame::Length(_) => return Err(self.unreadable(&tail.wrong_end())),
             Frame::Marker(marker) => match tail.take() {
                 Ok(end) if end == marker => {}
@@ -128,7 +118,7 @@ impl Server {
                 Err(error) => return Err(self.unreadable(&error)),
             },
         }
-        Ok(Snapshot { moment, bytes })
+        Ok(moment)
     }
 
     fn introduce(&self, line: &mut Line) -> Result<()> {

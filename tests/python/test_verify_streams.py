@@ -11,7 +11,7 @@ import pytest
 import redis_baton as rb
 from redis_baton import Failed, Refused
 
-from tests.python.common import Given, Pair, fails, put, state_of
+from tests.python.common import Given, Pair, config_of, fails, put
 from tests.support import dataset, differences
 from tests.support.load import Load
 from tests.support.servers import Instance, eventually
@@ -45,7 +45,7 @@ def quick(server: ServerFactory, journal_dir: Path) -> Pair:
 def replicas_of(server: Instance) -> int:
     """Return how many replicas it knows, in whatever state."""
     listed = server.call("CLIENT", "LIST", "TYPE", "replica")
-    return max(len(listed), int(server.info("replication")["connected_slaves"]))
+    return max(len(listed.splitlines()), int(server.info("replication")["connected_slaves"]))
 
 
 def nothing_left(pair: Pair) -> None:
@@ -64,7 +64,7 @@ def test_every_type_and_every_difference(
         keys = dataset.fill(client, keys=2000).total
     differences.prepare(pair.source, injected)
     pair.follow(0)
-    before = state_of(pair.source)["config"]
+    before = config_of(pair.source)
     result = rb.verify(**pair.given, **FULL)
     assert (result.equal, result.differing, result.unsettled) == (True, 0, 0)
     assert (result.not_comparable, result.differences) == ({}, [])
@@ -79,7 +79,7 @@ def test_every_type_and_every_difference(
         assert any(f'"{difference.key}"' in line for line in named), difference.name
     assert len(named) == len(injected)
     nothing_left(pair)
-    assert (state_of(pair.source)["config"], result.changed, result.actions) == (before, False, [])
+    assert (config_of(pair.source), result.changed, result.actions) == (before, False, [])
 
 
 def test_differences_beyond_those_wished_are_counted(quick: Pair) -> None:
@@ -107,6 +107,20 @@ def test_a_load_makes_no_differences(quick: Pair) -> None:
         result = rb.verify(**quick.given, **FULL, fail=False)
         assert result.differing == 1
         assert 'key "key:7"' in "".join(result.differences)
+
+
+@pytest.mark.parametrize("by", ["streams", "reads"])
+def test_what_a_replica_may_have_otherwise_is_no_difference(quick: Pair, by: Any) -> None:  # noqa: ANN401  (one of two)
+    """To read one's history again counts as a delivery on the master alone."""
+    for command in (
+        ("XADD", "stream", "1-1", "field", "value"),
+        ("XGROUP", "CREATE", "stream", "group", "0"),
+        ("XREADGROUP", "GROUP", "group", "one", "STREAMS", "stream", ">"),
+    ):
+        quick.source.call(*command)
+    quick.follow(0)
+    quick.source.call("XREADGROUP", "GROUP", "group", "one", "STREAMS", "stream", "0")
+    assert rb.verify(**quick.given, level="full", by=by).equal
 
 
 def test_over_tls_with_a_login_and_from_disk(
@@ -147,13 +161,16 @@ def test_over_tls_with_a_login_and_from_disk(
 def test_it_can_be_interrupted_and_leaves_nothing(pair: Pair) -> None:
     """Both wait for five seconds before they send anything."""
     pair.follow()
+    asked = []
 
     def stop(event: Any) -> None:  # noqa: ANN401  (of any shape)
-        if event["event"] == "waiting" and event["wanted"] == "the data of both":
+        if event["event"] == "comparing":
+            asked.append(replicas_of(pair.source))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         rb.verify(**pair.given, **FULL, on_event=stop)
+    assert asked == [2]
     nothing_left(pair)
 
 

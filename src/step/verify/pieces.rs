@@ -190,12 +190,13 @@ impl Pieces {
                 let full = entries.len() == asked;
                 let mut last = Vec::new();
                 for entry in entries {
-                    // Id, consumer, how long ago, how often. The third depends on when it is read.
+                    // Id, consumer, how long ago, how often. The third depends on when it is read, and who reads his
+                    // history again changes both on the master alone.
                     let words = flat(entry);
                     last = words.first().cloned().unwrap_or_default();
-                    let holds = [words.get(1).cloned(), words.get(3).cloned()].map(Option::unwrap_or_default);
+                    let owner = words.get(1).cloned().unwrap_or_default();
                     let known_by = joined(&[group.clone(), last.clone()]);
-                    self.parts[PENDING].add(reader.hash(&known_by), reader.hash(&joined(&holds)));
+                    self.parts[PENDING].add(reader.hash(&known_by), reader.hash(&owner));
                 }
                 if full { Place::Pending(group, id_after(&last)) } else { self.next_group() }
             }

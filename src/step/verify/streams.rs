@@ -7,22 +7,26 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::{BuildHasherDefault, Hasher},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use redis::Value;
 
 use super::{Comparison, Key, Options, typed};
 use crate::{
-    error::{Code, Error, Result},
+    error::Result,
     pair::Pair,
     rdb::{Content, Seed},
-    run::{Deadline, Event},
+    run::Event,
     server::{Command, Server, elements, info::keyspace, snapshot::Moment, text},
 };
 
 /// Each part has a lock of its own, and grows on its own: less is copied at once.
 const PARTS: usize = 256;
+
+/// How often it is told how far it has come.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// How many keys are read again where the streams tell already that they differ.
 const READ_AGAIN: usize = 10_000;
@@ -40,14 +44,13 @@ pub(super) async fn compare(
     seen: &mut Comparison,
 ) -> Result<()> {
     if pair.run.dry {
+        pair.run.warn("keys are not read in a dry run");
         return Ok(());
     }
     let seed = Seed::random();
     let tally = Arc::new(Tally::default());
-    pair.run.emit(&Event::Waiting { wanted: "the data of both", found: "asked for it, as replicas do".into() });
-    let (on_master, on_replica) =
-        tokio::try_join!(take(master, seed, &tally, Side::Master), take(replica, seed, &tally, Side::Replica))?;
-    let tally = Arc::into_inner(tally).ok_or_else(|| Error::new(Code::StreamUnreadable, "a stream is still read"))?;
+    let total = seen.databases.iter().map(|database| database.source_keys).sum();
+    let (on_master, on_replica) = both(pair, [master, replica], seed, &tally, total).await?;
     let found = tally.end();
     seen.compared += found.equal;
     for (kind, keys) in found.modules {
@@ -57,15 +60,38 @@ pub(super) async fn compare(
     settle(pair, [master, replica], seed, found.open, exact, options, seen).await
 }
 
+/// Reads both streams at once; returns of which moments they were.
+async fn both(
+    pair: &Pair,
+    [master, replica]: [&Server; 2],
+    seed: Seed,
+    tally: &Arc<Tally>,
+    total: u64,
+) -> Result<(Moment, Moment)> {
+    let began = Instant::now();
+    let taking =
+        async { tokio::try_join!(take(master, seed, tally, Side::Master), take(replica, seed, tally, Side::Replica)) };
+    tokio::pin!(taking);
+    loop {
+        tokio::select! {
+            taken = &mut taking => return taken,
+            () = tokio::time::sleep(PROGRESS_EVERY) => pair.run.emit(&progress(tally, total, began.elapsed())),
+        }
+    }
+}
+
 /// Reads one of the streams; returns of which moment it was.
 async fn take(server: &Server, seed: Seed, tally: &Arc<Tally>, side: Side) -> Result<Moment> {
     let tally = Arc::clone(tally);
-    let snapshot = server.snapshot(seed, move |key, content| tally.add(side, key, content)).await?;
-    server.run.emit(&Event::Waiting {
-        wanted: "the data of both",
-        found: format!("{server} has sent {} bytes, of offset {}", snapshot.bytes, snapshot.moment.offset),
-    });
-    Ok(snapshot.moment)
+    server.snapshot(seed, move |key, content| tally.add(side, key, content)).await
+}
+
+/// How far the streams have come. Each key arrives twice.
+fn progress(tally: &Tally, total: u64, elapsed: Duration) -> Event {
+    let done = tally.arrived() / 2;
+    let rate = done as f64 / elapsed.as_secs_f64();
+    let seconds_left = (done > 0).then(|| total.saturating_sub(done) as f64 / rate);
+    Event::Comparing { done, total, rate: rate as u64, seconds_left }
 }
 
 /// Names the keys that were not equal, and reads them again. Where the streams were of one moment, the first of them will do:
@@ -82,15 +108,14 @@ async fn settle(
     if open.is_empty() {
         return Ok(());
     }
-    let deadline = Deadline::after(options.wait_timeout);
     let most = if exact { READ_AGAIN.max(options.max_differences as usize) } else { usize::MAX };
-    let mut keys = names(replica, NAMES_OF_REPLICA, seed, &mut open, most, &deadline).await?;
+    let mut keys = names(replica, NAMES_OF_REPLICA, seed, &mut open, most).await?;
     if keys.len() < most {
-        keys.extend(names(master, NAMES_OF_MASTER, seed, &mut open, most - keys.len(), &deadline).await?);
+        keys.extend(names(master, NAMES_OF_MASTER, seed, &mut open, most - keys.len()).await?);
     }
     let before = seen.differing;
     // If all names were looked at, what is left is gone meanwhile.
-    let unread = if keys.len() < most && !deadline.passed() { 0 } else { open.len() as u64 };
+    let unread = if keys.len() < most { 0 } else { open.len() as u64 };
     typed::settle(pair, master, replica, keys, options.wait_timeout, seen).await?;
     if exact && seen.differing > before {
         seen.differing += unread;
@@ -108,7 +133,6 @@ async fn names(
     seed: Seed,
     open: &mut HashSet<u64, Hashed>,
     wanted: usize,
-    deadline: &Deadline,
 ) -> Result<Vec<Key>> {
     let server = server.reconnect().await?;
     let mut found = Vec::new();
@@ -116,7 +140,7 @@ async fn names(
         server.read(&Command::new(["SELECT", &database.to_string()])).await?;
         let mut cursor = String::from("0");
         loop {
-            if open.is_empty() || found.len() >= wanted || deadline.passed() {
+            if open.is_empty() || found.len() >= wanted {
                 return Ok(found);
             }
             let mut page = elements(server.read(&Command::new(["SCAN", &cursor, "COUNT", at_a_time])).await?);
@@ -152,6 +176,7 @@ struct Tally {
 struct Part {
     /// Keys of one side, with their digests.
     waiting: HashMap<u64, Digest, Hashed>,
+    arrived: u64,
     equal: u64,
     /// Keys that are not.
     open: HashSet<u64, Hashed>,
@@ -195,7 +220,8 @@ impl Tally {
     fn add(&self, side: Side, key: u64, content: Content) {
         // The table takes its buckets from the low bits.
         let Some(part) = self.parts.get((key >> 40) as usize % PARTS) else { return };
-        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part = held(part);
+        part.arrived += 1;
         let digest = match &content {
             Content::Digest(digest) => Digest::of(side, *digest),
             Content::Module(_) => Digest::of(side, MODULE),
@@ -216,10 +242,14 @@ impl Tally {
         }
     }
 
-    fn end(self) -> Found {
+    fn arrived(&self) -> u64 {
+        self.parts.iter().map(|part| held(part).arrived).sum()
+    }
+
+    fn end(&self) -> Found {
         let mut found = Found::default();
-        for part in self.parts {
-            let part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for part in &self.parts {
+            let part = std::mem::take(&mut *held(part));
             found.equal += part.equal;
             found.unsure |= part.unsure;
             found.open.extend(part.open);
@@ -230,6 +260,10 @@ impl Tally {
         }
         found
     }
+}
+
+fn held(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Stands for whatever a module's key holds.
@@ -254,5 +288,50 @@ impl Hasher for AsItIs {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_equal_where_both_sides_say_the_same() {
+        let tally = Tally::default();
+        let [here, there] = [Side::Master, Side::Replica];
+        let says = |side, key, digest| tally.add(side, key, Content::Digest(digest));
+        for (side, key, digest) in [
+            (here, 1, 10), // equal
+            (there, 1, 10),
+            (there, 2, 20), // equal, whoever comes first
+            (here, 2, 20),
+            (here, 3, 30), // differs
+            (there, 3, 30 << 64),
+            (here, 4, 40), // on one side only
+            (there, 5, 50),
+            (here, 6, 60), // two keys of one side
+            (here, 6, 60),
+        ] {
+            says(side, key, digest);
+        }
+        assert_eq!(tally.arrived(), 10);
+        let found = tally.end();
+        assert_eq!((found.equal, found.unsure), (2, false));
+        assert_eq!(found.open, HashSet::from_iter([3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn what_can_not_be_compared_is_not_equal() {
+        let tally = Tally::default();
+        let module = || Content::Module("ReJSON-RL".into());
+        tally.add(Side::Master, 1, module());
+        tally.add(Side::Replica, 1, module());
+        tally.add(Side::Master, 2, module());
+        tally.add(Side::Master, 3, Content::TooLarge);
+        tally.add(Side::Replica, 3, Content::Digest(1));
+        let found = tally.end();
+        assert_eq!((found.equal, found.unsure), (0, true));
+        assert_eq!(found.modules, BTreeMap::from([("ReJSON-RL".into(), 1)]));
+        assert_eq!(found.open, HashSet::from_iter([2, 3]));
     }
 }
