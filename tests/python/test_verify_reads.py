@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import redis_baton as rb
@@ -133,6 +133,16 @@ def test_keys_on_one_side_only(pair: Pair) -> None:
     assert (result.differing, len(result.differences)) == (4, 1)
     with fails(Refused, "values_differ", pair.source, pair.target):
         rb.verify(**pair.given, **FULL)
+
+
+@pytest.mark.parametrize("by", ["streams", "reads"])
+def test_a_dry_run_never_says_equal_of_what_it_did_not_read(
+    pair: Pair, by: Literal["streams", "reads"]
+) -> None:
+    pair.follow(10)
+    result = rb.verify(**pair.given, level="full", by=by, dry_run=True)
+    assert (result.equal, result.compared, result.detectable_share) == (False, 0, None)
+    assert (result.differences, result.actions) == ([], [])
 
 
 def test_no_secret_is_shown(pair: Pair) -> None:
