@@ -60,6 +60,17 @@ pub enum Event {
         /// Seconds that are left at this rate.
         seconds_left: Option<f64>,
     },
+    /// A comparison of every key moves on.
+    Comparing {
+        /// Keys compared so far.
+        done: u64,
+        /// Keys in all, as they were counted at the beginning.
+        total: u64,
+        /// Keys a second since it began.
+        rate: u64,
+        /// Seconds that are left at this rate.
+        seconds_left: Option<f64>,
+    },
     /// A wait looked again.
     Waiting {
         /// For what.

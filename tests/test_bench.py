@@ -12,6 +12,7 @@ from typing import Any, Callable
 import pytest
 
 from bench.tables import Table, spread, write_markdown
+from bench.verify import WAYS as COMPARING
 from tests.support.haproxy import find_haproxy
 from tests.support.servers import OWN_BINARIES, find
 
@@ -91,6 +92,11 @@ def test_it_switches_the_persistence(bench: Bench) -> None:
     assert len(phases) == 10
     assert [phase["alone"] for phase in phases] == [True, False] * 5
     assert {phase["lost"] for phase in phases} == {0}
+
+
+def test_it_compares(bench: Bench) -> None:
+    found = bench(part="verify")["verify"]
+    assert [one["way"] for one in found] == list(COMPARING)
 
 
 def test_sections_are_put_between_their_markers(tmp_path: Path) -> None:

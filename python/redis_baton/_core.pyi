@@ -12,6 +12,8 @@ _Redirect: TypeAlias = Literal["takeover", "none"] | Mapping[str, Mapping[str, A
 # By moment, a program with its arguments or a function that is given the facts.
 _Moment: TypeAlias = Literal["before", "paused", "promoted", "after", "undone"]
 _Hook: TypeAlias = Sequence[str] | Callable[[dict[str, Any]], object]
+_Level: TypeAlias = Literal["counts", "sample", "full"]
+_By: TypeAlias = Literal["streams", "reads"]
 _Mode: TypeAlias = Literal["rdb", "aof", "both", "none"]
 _Fsync: TypeAlias = Literal["always", "everysec", "no"]
 _Criterion: TypeAlias = Literal["kinds", "users", "names", "addresses", "libraries"]
@@ -336,7 +338,7 @@ class WaitSynced:
         """Bytes of the initial sync that this call has seen pass."""
     @property
     def attempts(self) -> int:
-        """How often it was looked."""
+        """How often the counts were looked at."""
     @property
     def changed(self) -> bool:
         """Whether a command that changes a server was sent; in a dry run, whether one would be."""
@@ -390,7 +392,10 @@ class Verify:
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differed in what was compared."""
+        """Whether nothing differed in what was compared, and at the level `full` everything was."""
+    @property
+    def level(self) -> str:
+        """What was compared: `counts`, `sample` or `full`."""
     @property
     def exact(self) -> bool:
         """Whether the counts were compared at one and the same offset."""
@@ -401,14 +406,29 @@ class Verify:
     def offset(self) -> int:
         """Offset of the stream at the comparison."""
     @property
-    def sampled(self) -> int:
-        """How many random keys were read on both and found equal."""
+    def compared(self) -> int:
+        """How many keys were compared in full."""
     @property
-    def skipped(self) -> int:
-        """How many could not be compared: they changed all the time, or are a module's."""
+    def differing(self) -> int:
+        """How many of them differ, or are only on one side."""
     @property
     def differences(self) -> list[str]:
-        """What differs, in words."""
+        """What differs, in words: the counts, and up to `max_differences` keys."""
+    @property
+    def unsettled(self) -> int:
+        """How many keys could not be compared because they changed all the time."""
+    @property
+    def not_comparable(self) -> dict[str, int]:
+        """How many keys can't be compared, by the reason."""
+    @property
+    def detectable_share(self) -> float | None:
+        """The share of differing keys that would have been found with a probability of 95 %.
+
+        0 where every key was compared, None where no key was.
+        """
+    @property
+    def slowed(self) -> int:
+        """How often reads were slowed down, as the server that serves took too long to answer."""
     @property
     def ping_ms(self) -> float:
         """The median of ten pings of the target, in milliseconds."""
@@ -1227,21 +1247,38 @@ def verify(
     *,
     source: Endpoint | str,
     target: Endpoint | str,
+    level: _Level = "sample",
+    by: _By = "streams",
     sample_keys: int = 20,
+    max_differences: int = 20,
+    max_latency: float = 0.01,
+    rate: int | None = None,
+    resume: bool = False,
     wait_timeout: float = 30.0,
     fail: bool = True,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
 ) -> Verify:
-    """Compare the servers: key counts, some random keys, a ping.
+    """Compare the servers: key counts, some random keys or all, a ping.
 
     Args:
         source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
             began.
         target: the new instance, likewise.
-        sample_keys: how many random keys are read on both servers.
-        wait_timeout: seconds to wait at most.
+        level: `counts` compares the key counts of every database, `sample` also some random keys
+            in full, `full` every key.
+        by: how every key is compared at the level `full`: by the `streams` that a replica would
+            be sent, or by `reads` of each key on both.
+        sample_keys: how many random keys of every database are read at the level `sample`.
+        max_differences: of how many keys that differ the result says what differs.
+        max_latency: seconds that the server that serves may take to answer others while every key
+            is read: whenever it takes longer, the rate of reading is halved.
+        rate: how many keys a second are read at most; None for as fast as it goes.
+        resume: go on where reads of every key were interrupted, if neither server was restarted
+            since.
+        wait_timeout: seconds that each wait may take: for one offset, and for keys that change
+            while they are compared to rest.
         fail: raise `Refused` on a difference instead of only reporting it.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
@@ -1250,7 +1287,7 @@ def verify(
             safe point.
 
     Raises:
-        BatonError: Refused (`counts_differ`, `values_differ`): unchanged.
+        BatonError: Refused (`counts_differ`, `values_differ`), TimedOut (`unsettled`): unchanged.
     """
 
 def switchover(

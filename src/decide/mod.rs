@@ -13,5 +13,6 @@ pub mod persistence;
 pub mod room;
 pub mod sentinels;
 pub mod stage;
+pub mod throttle;
 pub mod traffic;
 pub mod warmth;

@@ -245,3 +245,46 @@ pub fn guard_command(py: Python<'_>) -> PyResult<Vec<String>> {
     let interpreter = py.import("sys")?.getattr("executable")?.extract()?;
     Ok(vec![interpreter, "-m".into(), "redis_baton.guard".into()])
 }
+
+/// The options of a comparison.
+pub struct Comparison<'a> {
+    pub level: &'a str,
+    pub by: &'a str,
+    pub sample_keys: i64,
+    pub max_differences: i64,
+    pub max_latency: f64,
+    pub rate: Option<i64>,
+    pub resume: bool,
+    pub wait_timeout: f64,
+}
+
+impl Comparison<'static> {
+    /// What `upgrade` compares.
+    pub fn sample(sample_keys: i64, wait_timeout: f64) -> Self {
+        Comparison {
+            level: "sample",
+            by: "streams",
+            sample_keys,
+            max_differences: 20,
+            max_latency: 0.01,
+            rate: None,
+            resume: false,
+            wait_timeout,
+        }
+    }
+}
+
+impl Comparison<'_> {
+    pub fn options(self) -> Result<step::verify::Options> {
+        Ok(step::verify::Options {
+            level: step::verify::Level::parse(self.level)?,
+            by: step::verify::By::parse(self.by)?,
+            sample_keys: within("sample_keys", self.sample_keys, 0, 1_000_000)?,
+            max_differences: within("max_differences", self.max_differences, 0, 1_000_000)?,
+            max_latency: seconds("max_latency", self.max_latency)?,
+            rate: self.rate.map(|rate| within("rate", rate, 1, 1_000_000_000)).transpose()?,
+            resume: self.resume,
+            wait_timeout: seconds("wait_timeout", self.wait_timeout)?,
+        })
+    }
+}

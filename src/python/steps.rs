@@ -9,8 +9,8 @@ use super::{
     call::{Alone, Common, Raised},
     convert::exception,
     options::{
-        Handover, at_least, checks, guard_command, login, monitor_limits, parameters as read_parameters, quiescence,
-        selection, wished_hooks, wished_redirect, within,
+        Comparison, Handover, at_least, checks, guard_command, login, monitor_limits, parameters as read_parameters,
+        quiescence, selection, wished_hooks, wished_redirect,
     },
 };
 use crate::{
@@ -129,13 +129,19 @@ pub fn wait_synced(
 
 /// Compare the servers: key counts, some random keys, a ping.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, sample_keys=20, wait_timeout=30.0, fail=true, dry_run=false, journal_dir=None,
-    on_event=None))]
+#[pyo3(signature = (*, source, target, level="sample", by="streams", sample_keys=20, max_differences=20, max_latency=0.01, rate=None,
+    resume=false, wait_timeout=30.0, fail=true, dry_run=false, journal_dir=None, on_event=None))]
 pub fn verify(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
+    level: &str,
+    by: &str,
     sample_keys: i64,
+    max_differences: i64,
+    max_latency: f64,
+    rate: Option<i64>,
+    resume: bool,
     wait_timeout: f64,
     fail: bool,
     dry_run: bool,
@@ -143,10 +149,8 @@ pub fn verify(
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Verify> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.run(py, |call| {
-        let options = step::verify::Options {
-            sample_keys: within("sample_keys", sample_keys, 0, 1_000_000)?,
-            wait_timeout: seconds("wait_timeout", wait_timeout)?,
-        };
+        let options = Comparison { level, by, sample_keys, max_differences, max_latency, rate, resume, wait_timeout };
+        let options = options.options()?;
         Ok(async move {
             let result = step::verify::verify(&call, &options).await?;
             if fail {
@@ -465,10 +469,7 @@ pub fn upgrade(
                 wait_timeout: seconds("sync_timeout", sync_timeout)?,
                 max_lag_bytes: 1 << 20,
             },
-            verify: step::verify::Options {
-                sample_keys: within("sample_keys", sample_keys, 0, 1_000_000)?,
-                wait_timeout: timeout,
-            },
+            verify: Comparison::sample(sample_keys, wait_timeout).options()?,
             switchover: handover.options(guard_command)?,
             wait_quiescent: quiescence(quiet_for, wait_timeout)?,
             retire: step::retire::Options { redirect: retired, wait_timeout: timeout, rewrite },

@@ -122,6 +122,23 @@ def test_haproxy(server: ServerFactory, tmp_path: Path) -> None:
         assert (source.role, target.role) == ("master", "slave")
 
 
+def test_verify(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("redis-7.0"), server("redis-8.0")
+    source.call("SET", "key", "value")
+    pair = {"source": source.url, "target": target.url, "journal_dir": tmp_path / "journal"}
+    redis_baton.replicate(**pair)
+    redis_baton.wait_synced(**pair)
+
+    def here(text: str) -> str:
+        assert "redis.example" in text
+        text = text.replace("redis.example", source.host)
+        return text.replace("6379", str(source.port)).replace("6380", str(target.port))
+
+    done = run_python(here(block("verify.md", "python")))["done"]
+    assert (done.equal, done.compared, done.differing) == (True, 1, 0)
+    run_tasks(here(block("verify.md", "yaml")), tmp_path / "ansible")
+
+
 def test_launch(server: ServerFactory, tmp_path: Path) -> None:
     """The console example launches a target, the tasks at its end remove it."""
     source, program = server("redis-7.0"), find("valkey-9.1")
