@@ -158,8 +158,8 @@ impl Replies {
 
     /// What the server said instead of doing what it was told.
     pub fn refusal(&self, n: usize) -> Option<Said> {
-        let text = line(self.of(n)).strip_prefix(b"-")?;
-        let text = String::from_utf8_lossy(text).into_owned();
+        let text = self.of(n).strip_prefix(b"-")?;
+        let text = String::from_utf8_lossy(line(text)).into_owned();
         Some(Said { word: text.split(' ').next().unwrap_or_default().to_owned(), text })
     }
 }

@@ -297,6 +297,8 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
         ("wait_synced", {"wait_timeout": "soon"}, None),
         ("verify", {}, "not_replicating"),
         ("verify", {"sample_keys": -1}, "invalid_input"),
+        ("verify", {"level": "all"}, None),
+        ("verify", {"rate": 0}, "invalid_input"),
         ("switchover", {}, "not_replicating"),
         ("switchover", {"attempts": 0}, "invalid_input"),
         ("switchover", {"pause_budget": -1}, "invalid_input"),
@@ -349,10 +351,21 @@ def test_findings_and_differences_need_not_fail(
     target.call("CONFIG", "SET", "replica-read-only", "no")
     target.call("SET", "of its own", 1)
     outcome = ansible.tasks(
-        [once("verify", fail=False), once("verify") | {"ignore_errors": True}],
+        [
+            once("verify", fail=False),
+            once("verify") | {"ignore_errors": True},
+            *thrice(
+                "verify", level="full", by="reads", fail=False, max_differences=1, rate=100_000
+            ),
+        ],
         defaults=connection(source, target, journal_dir),
     )
-    tolerated, failed = outcome.of("verify")
+    assert_documented(outcome)
+    tolerated, failed, checked, full, again = outcome.of("verify")
+    assert (checked.result["equal"], checked.result["compared"]) == (False, 0)
+    for task in (full, again):
+        assert (task.status, task.result["differing"]) == ("ok", 1)
+        assert task.result["differences"][-1].startswith('key "of its own" of database 0: string')
     assert (tolerated.status, tolerated.result["equal"]) == ("ok", False)
     assert (failed.status, failed.result["reason"]) == ("failed", "counts_differ")
 

@@ -23,6 +23,9 @@ const TTL_TOLERANCE_MS: u64 = 1000;
 /// Up to how many elements each is remembered. Of more only a sum is, and what differs can't be counted.
 const MOST_ELEMENTS: usize = 4 << 20;
 
+/// What the elements of a string are called.
+pub(super) const PIECES: &str = "pieces of 256 KiB";
+
 /// Reads keys of both servers in the same way.
 pub struct Reader {
     /// Whether both can tell when a key expires, and not only in how long.
@@ -98,11 +101,12 @@ impl Part {
             .map(|(known_by, _)| known_by)
             .collect();
         let mut words = match (all, differing.len()) {
+            (1, _) if self.called == PIECES => "the value differs".to_owned(),
             (1, _) => format!("the {} differ", self.called),
             (_, many) => format!("{many} of {all} {} differ", self.called),
         };
         if let Some(first) = differing.first().filter(|_| self.ordered) {
-            let _ = write!(words, ", the first is number {first}");
+            let _ = write!(words, ", the first at index {first}");
         }
         if self.count != other.count {
             let _ = write!(words, " ({} and {})", self.count, other.count);
@@ -275,7 +279,7 @@ mod tests {
         let items = part("items", true, &[(0, 1), (1, 2)]);
         assert_eq!(
             items.in_words(&part("items", true, &[(0, 1), (1, 3)])),
-            "1 of 2 items differ, the first is number 1"
+            "1 of 2 items differ, the first at index 1"
         );
     }
 }

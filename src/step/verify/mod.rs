@@ -283,9 +283,11 @@ impl Comparison {
         *self.not_comparable.entry(why.to_owned()).or_default() += keys;
     }
 
+    /// Never where it was not looked.
     fn equal(&self, level: Level) -> bool {
-        let all = self.unsettled == 0 && self.not_comparable.is_empty();
-        self.differences.is_empty() && self.differing == 0 && (all || level != Level::Full)
+        let all = self.detectable_share == Some(0.0) && self.unsettled == 0 && self.not_comparable.is_empty();
+        let enough = self.attempts > 0 && (all || level != Level::Full);
+        enough && self.differences.is_empty() && self.differing == 0
     }
 }
 
@@ -307,10 +309,14 @@ async fn compare(
             }
             sampled => sampled,
         },
-        Level::Full => match options.by {
-            By::Streams => streams::compare(pair, master, replica, options, seen).await,
-            By::Reads => reads::compare(pair, master, replica, options, seen).await,
-        },
+        Level::Full => {
+            match options.by {
+                By::Streams => streams::compare(pair, master, replica, options, seen).await?,
+                By::Reads => reads::compare(pair, master, replica, options, seen).await?,
+            }
+            seen.detectable_share = (!pair.run.dry).then_some(0.0);
+            Ok(())
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::pieces::score_bits;
 
 /// A string of so many bytes, or a key of more elements, is read in pieces, as a candidate.
 const LARGE_STRING: usize = 16 << 10;
+const LAST_OF_STRING: &[u8] = b"16383";
 const MANY_ELEMENTS: usize = 512;
 
 /// How far two remaining times to live may lie apart, in milliseconds: they are read one after the other.
@@ -98,90 +99,86 @@ impl Lane {
     /// Compares the keys of these names. With `fields_expire` hashes are left to the typed reads.
     pub async fn compare(&mut self, names: &[Vec<u8>], fields_expire: bool) -> Result<Page> {
         let heads = self.heads(names).await?;
-        let kinds = self.kinds(names, &heads, fields_expire).await?;
-        let here = read(&mut self.replica, names, &kinds, true).await?;
-        let there = self.masters(names, &kinds, &here).await?;
-        Ok(there.judge(names, &kinds, &heads, &here, self.absolute))
-    }
-
-    /// The first bytes of every string on the replica, and when each key expires.
-    async fn heads(&mut self, names: &[Vec<u8>]) -> Result<Replies> {
-        let expiry: &[u8] = self.expiry();
-        let last = (LARGE_STRING - 1).to_string();
-        for name in names {
-            self.replica.ask(&[b"GETRANGE", name, b"0", last.as_bytes()]);
-            self.replica.ask(&[expiry, name]);
-        }
-        self.replica.replies().await
-    }
-
-    /// The types on the replica: a string has given its head, the others are asked.
-    async fn kinds(&mut self, names: &[Vec<u8>], heads: &Replies, fields_expire: bool) -> Result<Vec<Kind>> {
         let mut kinds = Vec::with_capacity(names.len());
-        let mut asked = Vec::new();
-        for (n, name) in names.iter().enumerate() {
+        for n in 0..names.len() {
+            refuse(&self.replica, &heads, 2 * n, "TYPE")?;
+            refuse(&self.replica, &heads, 2 * n + 1, self.expiry())?;
             kinds.push(match bulk(heads.of(2 * n)) {
-                Some(head) if head.len() < LARGE_STRING => Kind::String,
-                Some(_) => Kind::Other,
-                None => {
-                    match heads.refusal(2 * n) {
-                        Some(said) if said.word != "WRONGTYPE" => {
-                            return Err(self.replica.refused("GETRANGE", &said));
-                        }
-                        _ => asked.push(n),
-                    }
-                    self.replica.ask(&[b"TYPE", name]);
-                    Kind::Other
-                }
-            });
-        }
-        let types = self.replica.replies().await?;
-        for (reply, n) in asked.into_iter().enumerate() {
-            refuse(&self.replica, &types, reply, "TYPE")?;
-            kinds[n] = match bulk(types.of(reply)) {
+                Some(b"string") => Kind::String,
                 Some(b"hash") if !fields_expire => Kind::Hash,
                 Some(b"set") => Kind::Set,
                 Some(b"zset") => Kind::Zset,
                 Some(b"list") => Kind::List,
                 _ => Kind::Other,
-            };
+            });
         }
-        Ok(kinds)
+        let here = self.replicas(names, &kinds).await?;
+        let there = self.masters(names, &kinds, &here).await?;
+        Ok(there.judge(names, &kinds, &heads, &here, self.absolute))
+    }
+
+    /// The type of each key on the replica, and when it expires.
+    async fn heads(&mut self, names: &[Vec<u8>]) -> Result<Replies> {
+        for name in names {
+            self.replica.ask(&[b"TYPE", name]);
+            self.replica.ask(&[self.expiry().as_bytes(), name]);
+        }
+        self.replica.replies().await
+    }
+
+    /// What the replica holds of them, but no more than is read at once.
+    async fn replicas(&mut self, names: &[Vec<u8>], kinds: &[Kind]) -> Result<Contents> {
+        let mut at = Vec::with_capacity(names.len());
+        let mut asked = 0;
+        for (name, kind) in names.iter().zip(kinds) {
+            let reads = *kind != Kind::Other;
+            at.push(reads.then_some(asked));
+            if reads {
+                ask(&mut self.replica, name, *kind, true);
+                asked += 1;
+            }
+        }
+        let replies = self.replica.replies().await?;
+        refuse_any(&self.replica, &replies)?;
+        Ok(Contents { replies, at })
     }
 
     /// Reads on the master what the replica has given in full.
     async fn masters(&mut self, names: &[Vec<u8>], kinds: &[Kind], here: &Contents) -> Result<Masters> {
-        let strings: Vec<usize> = (0..names.len()).filter(|n| kinds[*n] == Kind::String).collect();
+        let strings: Vec<usize> =
+            (0..names.len()).filter(|n| kinds[*n] == Kind::String && here.of(*n).is_some()).collect();
         if !strings.is_empty() {
             self.master.begin(1 + strings.len());
             self.master.word(b"MGET");
             strings.iter().for_each(|n| self.master.word(&names[*n]));
         }
-        let expiry: &[u8] = self.expiry();
-        for (n, name) in names.iter().enumerate().filter(|(n, _)| kinds[*n] != Kind::Other) {
-            self.master.ask(&[expiry, name]);
-            if kinds[n] != Kind::String && here.of(n).is_some() {
+        for (n, name) in names.iter().enumerate().filter(|(n, _)| here.of(*n).is_some()) {
+            self.master.ask(&[self.expiry().as_bytes(), name]);
+            if kinds[n] != Kind::String {
                 ask(&mut self.master, name, kinds[n], false);
             }
         }
         let replies = self.master.replies().await?;
-        for n in 0..replies.len() {
-            match replies.refusal(n) {
-                Some(said) if said.word != "WRONGTYPE" => return Err(self.master.refused("a read", &said)),
-                _ => {}
-            }
-        }
+        refuse_any(&self.master, &replies)?;
         Ok(Masters { replies, has_strings: !strings.is_empty() })
     }
 
-    fn expiry(&self) -> &'static [u8] {
-        if self.absolute { b"PEXPIRETIME" } else { b"PTTL" }
+    fn expiry(&self) -> &'static str {
+        if self.absolute { "PEXPIRETIME" } else { "PTTL" }
     }
 }
 
 fn refuse(raw: &Raw, replies: &Replies, n: usize, command: &str) -> Result<()> {
     match replies.refusal(n) {
         Some(said) => Err(raw.refused(command, &said)),
+        None => Ok(()),
+    }
+}
+
+/// The same for all replies; a key that has another type by now is no refusal.
+fn refuse_any(raw: &Raw, replies: &Replies) -> Result<()> {
+    match (0..replies.len()).filter_map(|n| replies.refusal(n)).find(|said| said.word != "WRONGTYPE") {
+        Some(said) => Err(raw.refused("reads of keys", &said)),
         None => Ok(()),
     }
 }
@@ -197,11 +194,12 @@ fn ask(raw: &mut Raw, name: &[u8], kind: Kind, bounded: bool) {
         Kind::Set => raw.ask(&[b"SMEMBERS", name]),
         Kind::Zset => raw.ask(&[b"ZRANGE", name, b"0", most, b"WITHSCORES"]),
         Kind::List => raw.ask(&[b"LRANGE", name, b"0", most]),
-        Kind::String | Kind::Other => {}
+        Kind::String => raw.ask(&[b"GETRANGE", name, b"0", LAST_OF_STRING]),
+        Kind::Other => {}
     }
 }
 
-/// What the replica holds of the keys that are no strings.
+/// What the replica holds.
 struct Contents {
     replies: Replies,
     /// Which reply is that of a key.
@@ -212,25 +210,14 @@ impl Contents {
     /// All that a key holds; none if it is more than fits in one reply.
     fn of(&self, n: usize) -> Option<&[u8]> {
         let reply = self.replies.of(self.at[n]?);
+        if let Some(string) = bulk(reply) {
+            return Some(reply).filter(|_| string.len() < LARGE_STRING);
+        }
         match reply.strip_prefix(ALL_OF_IT) {
             Some(all) => Some(all),
             None => Some(reply).filter(|reply| reply.starts_with(b"*") && length(reply) <= MANY_ELEMENTS),
         }
     }
-}
-
-async fn read(raw: &mut Raw, names: &[Vec<u8>], kinds: &[Kind], bounded: bool) -> Result<Contents> {
-    let mut at = Vec::with_capacity(names.len());
-    let mut asked = 0;
-    for (name, kind) in names.iter().zip(kinds) {
-        let reads = !matches!(kind, Kind::String | Kind::Other);
-        at.push(reads.then_some(asked));
-        if reads {
-            ask(raw, name, *kind, bounded);
-            asked += 1;
-        }
-    }
-    Ok(Contents { replies: raw.replies().await?, at })
 }
 
 /// What the master holds: all strings in the first reply, then each key's expiry and what else it holds.
@@ -250,16 +237,14 @@ impl Masters {
         };
         let mut page = Page { equal: 0, candidates: Vec::new() };
         for (n, name) in names.iter().enumerate() {
-            let kind = kinds[n];
-            if kind == Kind::Other {
+            let Some(content) = here.of(n) else {
                 page.candidates.push(name.clone());
                 continue;
-            }
+            };
             let expires = same_expiry(heads.of(2 * n + 1), reply(), absolute);
-            let equal = match (kind, here.of(n)) {
-                (Kind::String, _) => Some(heads.of(2 * n)) == strings.next(),
-                (_, Some(all)) => same(kind, all, reply()),
-                _ => false,
+            let equal = match kinds[n] {
+                Kind::String => Some(content) == strings.next(),
+                kind => same(kind, content, reply()),
             };
             match equal && expires {
                 true => page.equal += 1,

@@ -2,7 +2,7 @@
 
 use redis::Value;
 
-use super::content::{Part, Reader};
+use super::content::{PIECES, Part, Reader};
 use crate::{
     error::Result,
     server::{Command, elements, text},
@@ -57,7 +57,7 @@ impl Pieces {
     pub fn of(kind: &str, name: &[u8], field_expiry: bool, reader: &Reader) -> Option<Self> {
         let start = || "0".to_owned();
         let (place, parts) = match kind {
-            "string" => (Place::Bytes(0), vec![Part::new("pieces of 256 KiB", true)]),
+            "string" => (Place::Bytes(0), vec![Part::new(PIECES, true)]),
             "hash" => (Place::Fields(start()), vec![Part::new("fields", false), Part::new("field expiries", false)]),
             "set" => (Place::Members(start()), vec![Part::new("members", false)]),
             "zset" => (Place::Scores(0), vec![Part::new("members", false)]),

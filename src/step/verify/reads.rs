@@ -90,12 +90,13 @@ pub async fn compare(
     let seen = work.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
     seen.slowed = slowed;
     if let Err(error) = done {
-        place.write(pair, seen)?;
+        if let Err(unwritten) = place.write(pair, seen) {
+            pair.run.warn(unwritten.to_string());
+        }
         return Err(error);
     }
     let moving = std::mem::take(&mut place.moving);
     typed::settle(pair, master, replica, moving, options.wait_timeout, seen).await?;
-    seen.detectable_share = Some(0.0);
     Bookmark::remove(pair)
 }
 
@@ -258,6 +259,7 @@ impl Work<'_> {
     async fn watch(&self, probe: &mut Raw) -> Result<()> {
         let now = Instant::now();
         let (mut slowest, mut looked, mut told, mut written) = (Duration::ZERO, now, now, now);
+        let mut warned = false;
         loop {
             let asked = Instant::now();
             probe.ask(&[b"PING"]);
@@ -275,7 +277,12 @@ impl Work<'_> {
             }
             if written.elapsed() >= WRITE {
                 written = Instant::now();
-                lock(&self.place).write(self.pair, &lock(&self.seen))?;
+                // Without it this comparison is no worse: it can't be resumed if it is interrupted.
+                if let Err(unwritten) = lock(&self.place).write(self.pair, &lock(&self.seen))
+                    && !std::mem::replace(&mut warned, true)
+                {
+                    self.pair.run.warn(unwritten.to_string());
+                }
             }
             self.pair.run.sleep(PROBE).await?;
         }

@@ -101,7 +101,7 @@ EXAMPLES = r"""
 
 - name: Say what differs
   ansible.builtin.debug:
-    msg: "{{ verified.differing }} of {{ verified.compared }} keys differ: {{ verified.differences }}"
+    msg: "{{ verified.differing }} keys differ: {{ verified.differences }}"
   when: not verified.equal
 
 - name: Compare every key of a source that can't fork, gently
