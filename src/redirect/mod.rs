@@ -45,7 +45,7 @@ pub enum Plan {
     #[default]
     Ports,
     /// HAProxies that clients come through.
-    Haproxy(haproxy::Fronts),
+    Haproxy(Box<haproxy::Fronts>),
 }
 
 impl Redirect {
@@ -74,7 +74,7 @@ impl Redirect {
         match self {
             Redirect::Takeover | Redirect::None => Ok((Plan::Ports, Vec::new())),
             Redirect::Haproxy(wish) => {
-                wish.look(pair).await.map(|(fronts, findings)| (Plan::Haproxy(fronts), findings))
+                wish.look(pair).await.map(|(fronts, findings)| (Plan::Haproxy(Box::new(fronts)), findings))
             }
         }
     }
@@ -96,12 +96,12 @@ impl Redirect {
 impl Plan {
     /// Looks again, for the way back.
     pub async fn look_again(&self, pair: &Pair, redirect: &Redirect) -> Result<Plan> {
-        match (self, redirect) {
-            (Plan::Ports, _) => Ok(Plan::Ports),
-            (Plan::Haproxy(fronts), Redirect::Haproxy(wish)) => {
-                fronts.look_again(pair, Some(wish)).await.map(Plan::Haproxy)
+        match self {
+            Plan::Ports => Ok(Plan::Ports),
+            Plan::Haproxy(fronts) => {
+                let wish = if let Redirect::Haproxy(wish) = redirect { Some(wish) } else { None };
+                Ok(Plan::Haproxy(Box::new(fronts.look_again(pair, wish).await?)))
             }
-            (Plan::Haproxy(fronts), _) => fronts.look_again(pair, None).await.map(Plan::Haproxy),
         }
     }
 
