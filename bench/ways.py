@@ -27,7 +27,7 @@ SYNC_TIME = 120.0
 # From the pause to the end of it, whatever the end is.
 # What has ended when a step begins.
 BEGINS_AFTER = {"switchover": CHECKS, "wait_quiescent": HANDOVER}
-WRITES_WAIT = ("pause", "drain", "demote", "promote", "undo", "release")
+WRITES_WAIT = ("pause", "drain", "hold", "demote", "promote", "arrive", "undo", "release")
 
 
 def baton(scene: Scene, **options: Any) -> Ended:  # noqa: ANN401  (those of `upgrade`)
