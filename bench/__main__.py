@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from rich.console import Console
 
-from bench import persistence, restart, switchover
+from bench import persistence, quiescent, restart, switchover, verify
 from bench.playbook import missing_ansible
 from bench.scene import Stage, instance
 from bench.tables import Table, number, write_markdown
@@ -30,7 +30,7 @@ from tests.support.servers import NAMES, find
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PARTS = ("switchover", "persistence", "tasks", "restart")
+PARTS = ("switchover", "persistence", "verify", "quiescent", "tasks", "restart")
 WIDTH = 160
 
 console = Console(highlight=False, width=WIDTH)
@@ -57,6 +57,20 @@ def main() -> None:
                     options.new, options.keys, options.runs, options.around, Path(scratch)
                 )
                 sections["persistence"] = [table]
+            if "quiescent" in parts:
+                raw["quiescent"], table = quiescent.measure(
+                    options.old, options.new, options.runs, options.around, Path(scratch)
+                )
+                sections["quiescent"] = [table]
+            if "verify" in parts:
+                raw["verify"], table = verify.measure(
+                    (options.old, options.new),
+                    options.keys,
+                    options.runs,
+                    Path(scratch),
+                    options.full_check,
+                )
+                sections["verify"] = [table]
             if "tasks" in parts:
                 raw["tasks"], sections["tasks"] = _tasks(options, Path(scratch))
             if "restart" in parts:
@@ -197,6 +211,9 @@ def _options() -> argparse.Namespace:
         "'defaults;attempts=10 pause_budget=0.05'; all or none",
     )
     parser.add_argument("--rounds", type=int, default=15, help="of the tasks")
+    parser.add_argument(
+        "--full-check", type=Path, metavar="FILE", help="RedisFullCheck, to compare with, too"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures")
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="put the tables between the page's markers"

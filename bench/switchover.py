@@ -47,7 +47,7 @@ SETTINGS: tuple[Setting, ...] = (
 )
 SHAPE_RATE = 10_000
 SATURATING = 0
-PROTOCOL = ("pause", "demote", "promote", "confirm")
+PROTOCOL = ("pause", "hold", "demote", "promote", "arrive", "confirm")
 FAILURES = (BatonError, LoadError, PlaybookFailed, RedisError, OSError, RuntimeError)
 
 notes = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -76,6 +76,13 @@ def baton_under_sentinel(scene: Scene) -> Ended:
     return baton(scene, redirect={"sentinel": {"sentinels": [one], "name": sentinel.NAME}})
 
 
+def baton_behind_haproxy(scene: Scene) -> Ended:
+    """Upgrade, with the HAProxy in front told to send clients to the new one."""
+    proxy = scene.front
+    assert isinstance(proxy, HAProxy)
+    return baton(scene, redirect={"haproxy": {"sockets": [str(proxy.socket)]}})
+
+
 def baton_by_playbook(scene: Scene) -> Ended:
     """Run the collection's own playbook."""
     variables = {
@@ -234,7 +241,7 @@ def _missing_incumbent() -> str | None:
 
 
 def _missing_haproxy() -> str | None:
-    return None if find_haproxy() else "HAProxy is missing: tests/support/fetch-servers haproxy-2.6"
+    return None if find_haproxy() else "HAProxy is missing: tests/support/fetch-servers haproxy-3.0"
 
 
 BATON = Way("baton", "redis-baton", baton, _direct)
@@ -247,6 +254,13 @@ WAYS = {
         Way("stop-start", "stop and start", stop_and_start, _alone),
         Way("by-hand", "by hand, redis-py", by_hand, _direct),
         Way("incumbent", "playbook, community.general", incumbent, _direct, _missing_incumbent),
+        Way(
+            "baton-haproxy",
+            "redis-baton behind HAProxy",
+            baton_behind_haproxy,
+            _behind_haproxy,
+            _missing_haproxy,
+        ),
         FAILOVER,
         Way(
             "sentinel",

@@ -160,6 +160,22 @@ impl Endpoint {
     /// The client of the redis crate for this endpoint. No login is in it: it is sent separately, because
     /// only then the server's own words about a refused login can be read.
     pub(crate) fn client(&self) -> Result<Client> {
+        self.client_with(RedisConnectionInfo::default())
+    }
+
+    /// One that logs in by itself, for a login that was accepted before.
+    pub(crate) fn client_logging_in(&self) -> Result<Client> {
+        let mut login = RedisConnectionInfo::default();
+        if let Some(user) = &self.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &self.password {
+            login = login.set_password(password);
+        }
+        self.client_with(login)
+    }
+
+    fn client_with(&self, login: RedisConnectionInfo) -> Result<Client> {
         let bad = |e: redis::RedisError| Error::input("endpoint", e);
         let addr = match (&self.unix_socket, &self.tls) {
             (Some(path), _) => ConnectionAddr::Unix(path.clone()),
@@ -175,7 +191,7 @@ impl Endpoint {
             .into_connection_info()
             .map_err(bad)?
             .set_tcp_settings(TcpSettings::default().set_nodelay(true))
-            .set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
+            .set_redis_settings(login.set_skip_set_lib_name());
         let Some(tls) = &self.tls else {
             return Client::open(info).map_err(bad);
         };

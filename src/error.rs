@@ -108,6 +108,8 @@ codes! {
     TakeoverImpossible, "takeover_impossible", Refused;
     /// What moves the clients (a proxy, Sentinel, a relay) can't do so, or did not.
     RedirectFailed, "redirect_failed", Refused;
+    /// A hook failed, or took too long.
+    HookFailed, "hook_failed", Failed;
     /// Something else listens on the port that the source would move to.
     AsidePortTaken, "aside_port_taken", Refused;
     /// The target can't reach the source by the address given, as far as can be seen.
@@ -130,6 +132,8 @@ codes! {
     CountsDiffer, "counts_differ", Refused;
     /// A key that was read on both servers differs.
     ValuesDiffer, "values_differ", Refused;
+    /// Keys changed all the time, so that they could not be compared.
+    Unsettled, "unsettled", TimedOut;
     /// The server does not know a parameter.
     ParameterUnknown, "parameter_unknown", Refused;
     /// The server was started without a configuration file, so nothing can be saved in it.
@@ -178,6 +182,8 @@ codes! {
     StillRunning, "still_running", TimedOut;
     /// A server did not answer a command in time, or the connection broke.
     ConnectionLost, "connection_lost", Failed;
+    /// A server's data, as it sends it to a replica, can't be read here: it is damaged, or of a newer format.
+    StreamUnreadable, "stream_unreadable", Failed;
     /// A server refused a command.
     CommandFailed, "command_failed", Failed;
     /// The end state read back is not the one asked for.

@@ -1,22 +1,22 @@
 //! Carries out what the handover machine says, on connections that are open beforehand, one round trip a command.
 
+mod ask;
+
 use std::time::{Duration, Instant};
 
-use redis::Value;
 use serde::Serialize;
 
+use ask::{position, transaction};
+
 use crate::{
-    decide::handover::{Changed, End, Limits, Machine, Next, Outcome, Position, Seen, Why},
+    decide::handover::{Changed, End, Limits, Machine, Next, Outcome, Seen, Why},
     error::{Code, Error, Result, State},
     fence::Fence,
+    hook::{Hooks, Moment, Performed, Scene, share_of_pause},
     journal::{Handover, Journal, Record},
     redirect::{Moving, Redirect, ports},
     run::{Event, Run},
-    server::{
-        Command, Said, Server, elements,
-        info::{Info, Replication, Role, keyspace},
-        text,
-    },
+    server::{Command, Server},
 };
 
 /// How long one command of the cut may take before its reply counts as lost.
@@ -44,6 +44,8 @@ pub struct Attempt {
     pub phases: Vec<Phase>,
     /// Whether clients were led to the one that serves: if not, it serves all the same, and a rerun leads them.
     pub led: Result<()>,
+    /// What the hook under the pause has said against going on.
+    pub refused: Option<Error>,
 }
 
 /// The two servers of a handover with what is to become of them.
@@ -58,6 +60,10 @@ pub struct Cut<'a> {
     pub followed: (&'a str, u16),
     /// How clients are moved, with the logins that the handover's plan does not have.
     pub redirect: &'a Redirect,
+    /// What else is to be done at its moments.
+    pub hooks: &'a Hooks,
+    /// What hooks are told.
+    pub scene: &'a Scene,
     /// Where it is noted at what offset the one has ended.
     pub journal: &'a Journal,
     /// How long things may take.
@@ -70,7 +76,7 @@ impl Cut<'_> {
         let _shield = run.shield();
         let mut notary = Notary { journal: self.journal, noted: false, failed: None };
         let fence = Fence::new(self.demoted, self.handover.home);
-        let mut clients = Clients { moving: self.moving(), held: false, done: Vec::new(), led: Ok(()) };
+        let mut clients = Clients::of(self);
         let start = Instant::now();
         let mut phases: Vec<Phase> = Vec::new();
         let mut phase_began = start;
@@ -81,6 +87,9 @@ impl Cut<'_> {
                 next => phase_name(next),
             };
             let began = start.elapsed();
+            if next == Next::Pause {
+                clients.hook_until = Instant::now() + share_of_pause(self.limits.pause);
+            }
             let seen = match (&next, &notary.failed) {
                 (Next::ShutDown, Some(failed)) => Seen::ShutDown(Outcome::Refused(format!("to go on: {failed}"))),
                 _ => self.carry_out(&next, &fence, &mut clients).await,
@@ -106,10 +115,14 @@ impl Cut<'_> {
         for action in self.commands_sent(&phases).into_iter().chain(clients.done) {
             run.action(action);
         }
+        if let Some(performed) = &clients.performed {
+            performed.tell(run);
+        }
         for phase in &phases {
             run.emit(&Event::Phase { name: phase_static(&phase.name), microseconds: phase.microseconds });
         }
-        Attempt { end, phases, led: clients.led }
+        let refused = clients.performed.and_then(|performed| performed.error());
+        Attempt { end, phases, led: clients.led, refused }
     }
 
     /// The clients of this handover.
@@ -337,6 +350,7 @@ impl Cut<'_> {
         };
         let phases: Vec<_> = names.iter().map(|name| Phase { name: (*name).to_owned(), microseconds: 0 }).collect();
         let mut planned = self.commands_sent(&phases);
+        planned.extend(self.hooks.planned(&[Moment::Paused]));
         planned.extend(self.moving().planned());
         if !self.handover.fenced {
             planned.push(format!("{}: {}", self.demoted, unpause()));
@@ -347,16 +361,34 @@ impl Cut<'_> {
 
 /// The clients of one attempt: held or not, and what was done with them.
 struct Clients<'a> {
+    cut: &'a Cut<'a>,
     moving: Moving<'a>,
     held: bool,
+    /// When the hook under the pause has to be done.
+    hook_until: Instant,
+    /// What came of it, if there is one and it was run.
+    performed: Option<Performed>,
     /// What was done, as a result's `actions`.
     done: Vec<String>,
     /// Whether they were led to the one that serves.
     led: Result<()>,
 }
 
-impl Clients<'_> {
+impl<'a> Clients<'a> {
+    fn of(cut: &'a Cut<'a>) -> Self {
+        let moving = cut.moving();
+        Clients { cut, moving, held: false, hook_until: Instant::now(), performed: None, done: Vec::new(), led: Ok(()) }
+    }
+
     async fn hold(&mut self) -> Outcome<()> {
+        let within = self.hook_until.saturating_duration_since(Instant::now());
+        self.performed = self.cut.hooks.perform(Moment::Paused, self.cut.scene, within).await;
+        if let Some(performed) = &self.performed {
+            self.done.extend(performed.action());
+            if let Some(error) = performed.error() {
+                return Outcome::Refused(error.found);
+            }
+        }
         // One that failed may have been done in part.
         self.held = true;
         match self.moving.hold().await {
@@ -446,54 +478,4 @@ fn phase_static(name: &str) -> &'static str {
         .into_iter()
         .find(|n| *n == name)
         .unwrap_or("stop")
-}
-
-/// Sends commands and reads offset and key counts behind them, in one go.
-async fn position(server: &Server, commands: &[Command]) -> Outcome<Position> {
-    let mut all = commands.to_vec();
-    all.extend([Command::info("replication"), Command::info("keyspace")]);
-    let Ok(Ok(replies)) = tokio::time::timeout(REPLY, server.pipeline(&all)).await else { return Outcome::Lost };
-    match replies.into_iter().collect::<Result<Vec<_>, Said>>() {
-        Ok(replies) => {
-            let info: Vec<_> =
-                replies.iter().rev().take(2).filter_map(|r| text(r).ok()).map(|t| Info::parse(&t)).collect();
-            match info.as_slice() {
-                [keys, replication] => {
-                    Outcome::Done(Position { offset: Replication::from(replication).offset, keyspace: keyspace(keys) })
-                }
-                _ => Outcome::Lost,
-            }
-        }
-        Err(said) => Outcome::Refused(said.text),
-    }
-}
-
-/// Runs commands in one `MULTI`/`EXEC` that ends with a look at the server's role. No commands: just the look.
-async fn transaction(server: &Server, commands: &[Command]) -> Outcome<Changed> {
-    let mut all = vec![Command::new(["MULTI"])];
-    all.extend_from_slice(commands);
-    all.extend([Command::info("replication"), Command::new(["EXEC"])]);
-    let Ok(Ok(mut replies)) = tokio::time::timeout(REPLY, server.pipeline(&all)).await else { return Outcome::Lost };
-    // Refused when it was queued: then EXEC says EXECABORT, and nothing was done.
-    let queued = replies.iter().position(Result::is_err);
-    let executed = match (queued, replies.pop()) {
-        (Some(n), _) => {
-            let said = replies.get(n).and_then(|r| r.as_ref().err()).map(|said| said.text.clone());
-            let command = all.get(n).map(ToString::to_string).unwrap_or_default();
-            return Outcome::Refused(format!("{command}: {}", said.unwrap_or_default()));
-        }
-        (None, Some(Ok(values))) => elements(values),
-        (None, _) => return Outcome::Lost,
-    };
-    let Some(info) = executed.last().and_then(|value| text(value).ok()) else { return Outcome::Lost };
-    let replication = Replication::from(&Info::parse(&info));
-    let refused = commands.iter().zip(&executed).find_map(|(command, value)| match value {
-        Value::ServerError(error) => Some(format!("{command}: {}", error.details().unwrap_or(error.code()))),
-        _ => None,
-    });
-    Outcome::Done(Changed {
-        master: replication.role == Role::Master,
-        offset: replication.offset,
-        port_refused: refused,
-    })
 }

@@ -115,6 +115,17 @@ pub struct Ports {
     pub tls: u16,
 }
 
+impl Ports {
+    /// A server's address once it listens on these.
+    pub fn at(self, endpoint: &Endpoint) -> Endpoint {
+        match if endpoint.tls.is_some() { self.tls } else { self.plain } {
+            0 => endpoint.clone(),
+            port if endpoint.unix_socket.is_some() => Endpoint { port, ..endpoint.clone() },
+            port => endpoint.with_port(port),
+        }
+    }
+}
+
 /// Who hands over to whom, and where each one listens before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handover {

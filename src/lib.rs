@@ -8,8 +8,10 @@
 //!   [against](decide::findings) it, who can read [whose](decide::compat) data, the [handover](decide::handover).
 //! - [`handover`]: carries out what the handover machine says; [`fence`] does so where the source is older than 6.2.
 //! - [`redirect`]: how clients are made to arrive at the new server.
+//! - [`hook`]: commands and functions of the operator at the moments of a handover.
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
+//! - [`rdb`]: what a server's data, as it is written to files and sent to replicas, holds.
 //! - [`host`]: the host this runs on: a server's process, its directory, its unit; memory and disk.
 //! - [`server`]: one typed connection; the only place where commands leave.
 //! - [`endpoint`], [`side`], [`run`], [`error`], [`facts`]: an address and login, source or target, one call's context,
@@ -21,9 +23,11 @@ pub mod error;
 pub mod facts;
 pub mod fence;
 pub mod handover;
+pub mod hook;
 pub mod host;
 pub mod journal;
 pub mod pair;
+pub mod rdb;
 pub mod redirect;
 pub mod run;
 pub mod server;

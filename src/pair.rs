@@ -31,6 +31,8 @@ pub struct Pair {
     source: Result<Server>,
     /// The target, or why it can't be reached.
     target: Result<Server>,
+    /// The addresses that the two had when the upgrade began.
+    began_at: [Endpoint; 2],
     /// The handover between them that was begun last, if any.
     pub handover: Option<Handover>,
     /// The pair's journal.
@@ -85,7 +87,9 @@ impl Pair {
                 .remedy("give the new instance as target");
             return Err(error);
         }
-        let pair = |source, target, handover| Pair { source, target, handover, journal, run: Arc::clone(run) };
+        let began_at = [source.clone(), target.clone()];
+        let pair =
+            |source, target, handover| Pair { source, target, began_at, handover, journal, run: Arc::clone(run) };
         let Some(record) = handover else {
             let (at_source, at_target) = explained(at_source, at_target, source.port).await;
             return Ok(pair(at_source, at_target, None));
@@ -135,6 +139,15 @@ impl Pair {
         match side {
             Side::Source => self.source(),
             Side::Target => self.target(),
+        }
+    }
+
+    /// The address that the server on that side had when the upgrade began.
+    pub fn address(&self, side: Side) -> &Endpoint {
+        let [source, target] = &self.began_at;
+        match side {
+            Side::Source => source,
+            Side::Target => target,
         }
     }
 

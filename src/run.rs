@@ -60,6 +60,17 @@ pub enum Event {
         /// Seconds that are left at this rate.
         seconds_left: Option<f64>,
     },
+    /// A comparison of every key moves on.
+    Comparing {
+        /// Keys compared so far.
+        done: u64,
+        /// Keys in all, as they were counted at the beginning.
+        total: u64,
+        /// Keys a second since it began.
+        rate: u64,
+        /// Seconds that are left at this rate.
+        seconds_left: Option<f64>,
+    },
     /// A wait looked again.
     Waiting {
         /// For what.
@@ -67,12 +78,34 @@ pub enum Event {
         /// What it saw instead.
         found: String,
     },
+    /// `MONITOR` begins, as it was asked for.
+    Monitor {
+        /// For how long at most.
+        seconds: f64,
+        /// For how many lines at most.
+        lines: u64,
+        /// What that costs the server.
+        cost: &'static str,
+    },
     /// A phase of the handover has ended.
     Phase {
         /// Its name.
         name: &'static str,
         /// How long it took.
         microseconds: u64,
+    },
+    /// A hook has ended.
+    Hook {
+        /// Its moment.
+        moment: &'static str,
+        /// The program, or the name of the function.
+        hook: String,
+        /// How long it took.
+        microseconds: u64,
+        /// Why it failed, if it did.
+        failed: Option<String>,
+        /// The last lines that a program has written.
+        output: Vec<String>,
     },
     /// Something the operator should know.
     Warning {
@@ -90,6 +123,8 @@ pub struct Run {
     caller: Arc<Caller>,
     started: Instant,
     actions: Mutex<Vec<String>>,
+    /// Whether one of them was for a server.
+    sent: AtomicBool,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -123,7 +158,14 @@ impl Run {
     }
 
     fn of(dry: bool, caller: Arc<Caller>) -> Self {
-        Run { dry, caller, started: Instant::now(), actions: Mutex::default(), warnings: Mutex::default() }
+        Run {
+            dry,
+            caller,
+            started: Instant::now(),
+            actions: Mutex::default(),
+            sent: AtomicBool::default(),
+            warnings: Mutex::default(),
+        }
     }
 
     /// Tells this call from every other one.
@@ -134,6 +176,7 @@ impl Run {
     /// Takes over what a part has noted.
     pub fn take_in(&self, part: &Run) {
         lock(&self.actions).extend(part.actions());
+        self.sent.fetch_or(part.sent.load(Ordering::SeqCst), Ordering::SeqCst);
         lock(&self.warnings).extend(part.warnings());
     }
 
@@ -144,6 +187,12 @@ impl Run {
 
     /// Notes a command that changes a server; in a dry run, one that would be sent.
     pub fn action(&self, action: String) {
+        self.sent.store(true, Ordering::SeqCst);
+        self.mention(action);
+    }
+
+    /// Notes something else that was done, which changes no server.
+    pub fn mention(&self, action: String) {
         self.emit(&Event::Action { action: action.clone() });
         lock(&self.actions).push(action);
     }
@@ -190,7 +239,7 @@ impl Run {
 
     /// An error as it is true for this run: once commands were sent, "unchanged" no longer is.
     pub fn truthful(&self, error: Error) -> Error {
-        let sent = !self.dry && !lock(&self.actions).is_empty();
+        let sent = !self.dry && self.sent.load(Ordering::SeqCst);
         match error.state {
             State::Unchanged if sent => error.state(State::Interrupted),
             _ => error,
@@ -251,6 +300,11 @@ impl Deadline {
     /// Whether it has passed.
     pub fn passed(&self) -> bool {
         Instant::now() >= self.end
+    }
+
+    /// What is left until then.
+    pub fn left(&self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
     }
 }
 

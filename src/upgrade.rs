@@ -126,6 +126,7 @@ step_result! {
 
 /// Upgrades: from whatever stage things are in, up to and with the step `until`.
 pub async fn upgrade(call: &Call, options: &Options) -> Result<Upgrade> {
+    options.switchover.hooks.check()?;
     let pair = call.begin("upgrade").await?;
     // Each step would find it out again, after a connect_timeout of its own.
     pair.target()?;

@@ -12,6 +12,7 @@ from typing import Any, Callable
 import pytest
 
 from bench.tables import Table, spread, write_markdown
+from bench.verify import WAYS as COMPARING
 from tests.support.haproxy import find_haproxy
 from tests.support.servers import OWN_BINARIES, find
 
@@ -74,14 +75,16 @@ def test_it_runs_ways_and_shapes(bench: Bench) -> None:
     assert waited == {"connections": 200, "cuts": {"1": 200}, "waiting": 200, "errors": 0}
 
 
-def test_it_runs_failover_behind_haproxy(bench: Bench) -> None:
+def test_it_runs_both_ways_behind_haproxy(bench: Bench) -> None:
     if find_haproxy() is None:
-        pytest.skip("HAProxy is not on this machine: tests/support/fetch-servers haproxy-2.6")
-    found = bench("--ways=failover", "--rates=2000", "--shapes=none", "--drain=none")
-    (run,) = found["runs"]
-    assert run["report"]["lost_sets"] == run["report"]["lost_incrs"] == 0
+        pytest.skip("HAProxy is not on this machine: tests/support/fetch-servers haproxy-3.0")
+    ways = "--ways=baton-haproxy,failover"
+    found = bench(ways, "--rates=2000", "--shapes=none", "--drain=none")
+    runs = {run["name"]: run["report"] for run in found["runs"]}
+    assert {run["lost_sets"] + run["lost_incrs"] for run in runs.values()} == {0}
+    assert runs["baton-haproxy"]["disconnects_per_connection"] == {"1": 16}
     # More than one where HAProxy finds the old one demoted before it finds the new one promoted.
-    assert run["report"]["disconnects_min"] >= 1
+    assert runs["failover"]["disconnects_min"] >= 1
 
 
 def test_it_switches_the_persistence(bench: Bench) -> None:
@@ -89,6 +92,11 @@ def test_it_switches_the_persistence(bench: Bench) -> None:
     assert len(phases) == 10
     assert [phase["alone"] for phase in phases] == [True, False] * 5
     assert {phase["lost"] for phase in phases} == {0}
+
+
+def test_it_compares(bench: Bench) -> None:
+    found = bench(part="verify")["verify"]
+    assert [one["way"] for one in found] == list(COMPARING)
 
 
 def test_sections_are_put_between_their_markers(tmp_path: Path) -> None:

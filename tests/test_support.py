@@ -223,7 +223,7 @@ def test_a_load_outlives_a_crash_and_notices_what_it_cost(server: ServerFactory)
 def test_haproxy_sends_clients_to_the_master(server: ServerFactory, tmp_path: Path) -> None:
     program = find_haproxy()
     if program is None:
-        pytest.skip("HAProxy is not on this machine: tests/support/fetch-servers haproxy-2.6")
+        pytest.skip("HAProxy is not on this machine: tests/support/fetch-servers haproxy-3.0")
     a, b = server("redis-7.0", repl_diskless_sync_delay=0), server("redis-7.0")
     addresses = {"a": a.address, "b": b.address}
     with HAProxy(program, tmp_path / "proxy", addresses, inter="50ms", disabled=["b"]) as proxy:

@@ -9,8 +9,14 @@ _OnEvent: TypeAlias = Callable[[_Event], object]
 _Value: TypeAlias = str | int | float  # bool is an int
 # A word, or a mapping of one to its options.
 _Redirect: TypeAlias = Literal["takeover", "none"] | Mapping[str, Mapping[str, Any]]
+# By moment, a program with its arguments or a function that is given the facts.
+_Moment: TypeAlias = Literal["before", "paused", "promoted", "after", "undone"]
+_Hook: TypeAlias = Sequence[str] | Callable[[dict[str, Any]], object]
+_Level: TypeAlias = Literal["counts", "sample", "full"]
+_By: TypeAlias = Literal["streams", "reads"]
 _Mode: TypeAlias = Literal["rdb", "aof", "both", "none"]
 _Fsync: TypeAlias = Literal["always", "everysec", "no"]
+_Criterion: TypeAlias = Literal["kinds", "users", "names", "addresses", "libraries"]
 _Step: TypeAlias = Literal[
     "preflight", "replicate", "wait_synced", "verify", "switchover", "wait_quiescent", "retire"
 ]
@@ -36,6 +42,7 @@ __all__ = [
     "Retire",
     "Status",
     "StepReport",
+    "Straggler",
     "Switchover",
     "Upgrade",
     "Verify",
@@ -331,7 +338,7 @@ class WaitSynced:
         """Bytes of the initial sync that this call has seen pass."""
     @property
     def attempts(self) -> int:
-        """How often it was looked."""
+        """How often the counts were looked at."""
     @property
     def changed(self) -> bool:
         """Whether a command that changes a server was sent; in a dry run, whether one would be."""
@@ -385,7 +392,10 @@ class Verify:
 
     @property
     def equal(self) -> bool:
-        """Whether nothing differed in what was compared."""
+        """Whether nothing differed in what was compared, and at the level `full` everything was."""
+    @property
+    def level(self) -> str:
+        """What was compared: `counts`, `sample` or `full`."""
     @property
     def exact(self) -> bool:
         """Whether the counts were compared at one and the same offset."""
@@ -396,14 +406,29 @@ class Verify:
     def offset(self) -> int:
         """Offset of the stream at the comparison."""
     @property
-    def sampled(self) -> int:
-        """How many random keys were read on both and found equal."""
+    def compared(self) -> int:
+        """How many keys were compared in full."""
     @property
-    def skipped(self) -> int:
-        """How many could not be compared: they changed all the time, or are a module's."""
+    def differing(self) -> int:
+        """How many of them differ, or are only on one side."""
     @property
     def differences(self) -> list[str]:
-        """What differs, in words."""
+        """What differs, in words: the counts, and up to `max_differences` keys."""
+    @property
+    def unsettled(self) -> int:
+        """How many keys could not be compared because they changed all the time."""
+    @property
+    def not_comparable(self) -> dict[str, int]:
+        """How many keys can't be compared, by the reason."""
+    @property
+    def detectable_share(self) -> float | None:
+        """The share of differing keys that would have been found with a probability of 95 %.
+
+        0 where every key was compared, None where no key was.
+        """
+    @property
+    def slowed(self) -> int:
+        """How often reads were slowed down, as the server that serves took too long to answer."""
     @property
     def ping_ms(self) -> float:
         """The median of ten pings of the target, in milliseconds."""
@@ -563,7 +588,17 @@ class ClientGroup:
 
     @property
     def kind(self) -> str:
-        """`normal`, `blocked`, `pubsub`, `monitor`, `replica`, `master`, `sentinel`."""
+        """`normal`, `blocked`, `pubsub`, `monitor`, `replica`, `master`, `sentinel` or `ours`."""
+    @property
+    def follows(self) -> str:
+        """By which way they come to the server that serves.
+
+        `stays`: they are there. `reconnects`: cut once in the switchover, they come back to where
+        they are led. `redirected`: they announced `CLIENT CAPA redirect` and go by themselves: the
+        demoted server answers their next command with where to go. `cut`: nothing moves them but
+        to be cut. `repointed`: a replica is told whom to follow. `sentinel`, `ours`: none of an
+        application.
+        """
     @property
     def address(self) -> str:
         """Where they come from, without port."""
@@ -582,6 +617,57 @@ class ClientGroup:
     @property
     def idle(self) -> int:
         """Whole seconds since the last command of the busiest of them."""
+    @property
+    def watching(self) -> int:
+        """How many of them watch keys. To be cut ends that, as all that follows."""
+    @property
+    def in_transaction(self) -> int:
+        """How many are within `MULTI`."""
+    @property
+    def tracking(self) -> int:
+        """How many have the server keep track of their keys."""
+    @property
+    def subscribed(self) -> int:
+        """How many have subscribed to channels."""
+    @property
+    def blocked(self) -> int:
+        """How many wait in a blocking command."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Straggler:
+    """A connection of an application to the server that is to be left."""
+
+    @property
+    def address(self) -> str:
+        """Where it comes from, with its port."""
+    @property
+    def name(self) -> str:
+        """The name it gave itself."""
+    @property
+    def user(self) -> str:
+        """ACL user."""
+    @property
+    def library(self) -> str:
+        """Client library and version, where the server knows (7.2)."""
+    @property
+    def kind(self) -> str:
+        """`normal`, `blocked` or `pubsub`."""
+    @property
+    def follows(self) -> str:
+        """As in a `ClientGroup`: `cut` or `redirected` once the switchover is done."""
+    @property
+    def command(self) -> str:
+        """Its last command."""
+    @property
+    def age(self) -> int:
+        """Whole seconds since it connected."""
+    @property
+    def idle(self) -> int:
+        """Whole seconds since its last command."""
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as plain dicts, lists, strings and numbers."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -598,8 +684,11 @@ class Clients:
     def target(self) -> list[ClientGroup]:
         """Who is connected to the target."""
     @property
-    def disconnected(self) -> int:
-        """How many connections were closed."""
+    def stragglers(self) -> list[Straggler]:
+        """Each connection of an application to the source, once it serves no more."""
+    @property
+    def disconnected(self) -> list[Straggler]:
+        """Each one that was disconnected; in a dry run, that would be."""
     @property
     def changed(self) -> bool:
         """Whether a command that changes a server was sent; in a dry run, whether one would be."""
@@ -625,7 +714,7 @@ class Clients:
 
 @final
 class ActiveClient:
-    """A connection that still sends commands."""
+    """A connection that sends commands."""
 
     @property
     def address(self) -> str:
@@ -637,8 +726,17 @@ class ActiveClient:
     def name(self) -> str:
         """The name it gave itself."""
     @property
+    def library(self) -> str:
+        """Client library and version, where the server knows (7.2)."""
+    @property
     def command(self) -> str:
         """Its last command."""
+    @property
+    def calls(self) -> int | None:
+        """How many commands it has sent, where the server counts them (Valkey 8.0, Redis 8.6)."""
+    @property
+    def commands(self) -> dict[str, int]:
+        """How many of each, where `MONITOR` has shown them."""
     def as_dict(self) -> dict[str, Any]:
         """Return all of it as plain dicts, lists, strings and numbers."""
     def __eq__(self, other: object, /) -> bool: ...
@@ -656,7 +754,7 @@ class WaitQuiescent:
         """For how many seconds nothing had arrived at the end."""
     @property
     def active(self) -> list[ActiveClient]:
-        """Who sent commands last."""
+        """Who sent commands, most first; 1000 at most."""
     @property
     def commands(self) -> dict[str, int]:
         """Calls by command that were seen while waiting."""
@@ -1008,8 +1106,10 @@ def preflight(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
-            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there (also `frontends`, `backends`, `source_servers`,
+            `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
+            sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
             `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
@@ -1091,8 +1191,10 @@ def replicate(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
-            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there (also `frontends`, `backends`, `source_servers`,
+            `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
+            sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
             `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
@@ -1145,21 +1247,38 @@ def verify(
     *,
     source: Endpoint | str,
     target: Endpoint | str,
+    level: _Level = "sample",
+    by: _By = "streams",
     sample_keys: int = 20,
+    max_differences: int = 20,
+    max_latency: float = 0.01,
+    rate: int | None = None,
+    resume: bool = False,
     wait_timeout: float = 30.0,
     fail: bool = True,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
 ) -> Verify:
-    """Compare the servers: key counts, some random keys, a ping.
+    """Compare the servers: key counts, some random keys or all, a ping.
 
     Args:
         source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
             began.
         target: the new instance, likewise.
-        sample_keys: how many random keys are read on both servers.
-        wait_timeout: seconds to wait at most.
+        level: `counts` compares the key counts of every database, `sample` also some random keys
+            in full, `full` every key.
+        by: how every key is compared at the level `full`: by the `streams` that a replica would
+            be sent, or by `reads` of each key on both.
+        sample_keys: how many random keys of every database are read at the level `sample`.
+        max_differences: of how many keys that differ the result says what differs.
+        max_latency: seconds that the server that serves may take to answer others while every key
+            is read: whenever it takes longer, the rate of reading is halved.
+        rate: how many keys a second are read at most; None for as fast as it goes.
+        resume: go on where reads of every key were interrupted, if neither server was restarted
+            since.
+        wait_timeout: seconds that each wait may take: for one offset, and for keys that change
+            while they are compared to rest.
         fail: raise `Refused` on a difference instead of only reporting it.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
@@ -1168,7 +1287,7 @@ def verify(
             safe point.
 
     Raises:
-        BatonError: Refused (`counts_differ`, `values_differ`): unchanged.
+        BatonError: Refused (`counts_differ`, `values_differ`), TimedOut (`unsettled`): unchanged.
     """
 
 def switchover(
@@ -1186,6 +1305,8 @@ def switchover(
     replication_user: str | None = None,
     replication_password: str | None = None,
     rewrite: bool = True,
+    hooks: Mapping[_Moment, _Hook] | None = None,
+    hook_timeout: float = 30.0,
     guard: bool = True,
     break_lock: bool = False,
     dry_run: bool = False,
@@ -1199,8 +1320,10 @@ def switchover(
             began.
         target: the new instance, likewise.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
-            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there (also `frontends`, `backends`, `source_servers`,
+            `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
+            sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
             `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
@@ -1216,6 +1339,12 @@ def switchover(
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         rewrite: save the new master's configuration to its file, if it has one.
+        hooks: commands (lists of words, which no shell reads) or functions, by the moments
+            `before`, `paused`, `promoted`, `after` and `undone`. A command is told the facts in
+            its environment (such as `REDIS_BATON_SERVING`) and as JSON on its standard input, a
+            function as a dict. A status other than 0, or an exception, is a failure.
+        hook_timeout: seconds each may take; `paused` also no more than three quarters of
+            `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
             it.
         break_lock: cut off another controller that is at work on these servers.
@@ -1244,6 +1373,8 @@ def rollback(
     replication_user: str | None = None,
     replication_password: str | None = None,
     rewrite: bool = True,
+    hooks: Mapping[_Moment, _Hook] | None = None,
+    hook_timeout: float = 30.0,
     guard: bool = True,
     break_lock: bool = False,
     dry_run: bool = False,
@@ -1270,6 +1401,12 @@ def rollback(
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         rewrite: save the new master's configuration to its file, if it has one.
+        hooks: commands (lists of words, which no shell reads) or functions, by the moments
+            `before`, `paused`, `promoted`, `after` and `undone`. A command is told the facts in
+            its environment (such as `REDIS_BATON_SERVING`) and as JSON on its standard input, a
+            function as a dict. A status other than 0, or an exception, is a failure.
+        hook_timeout: seconds each may take; `paused` also no more than three quarters of
+            `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
             it.
         break_lock: cut off another controller that is at work on these servers.
@@ -1287,19 +1424,22 @@ def clients(
     *,
     source: Endpoint | str,
     target: Endpoint | str,
-    disconnect: bool = False,
+    disconnect: Mapping[_Criterion, Sequence[str]] | None = None,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
 ) -> Clients:
-    """List who is connected where, of what kind; optionally disconnect them.
+    """List who is connected where, how they follow and what they lose; optionally cut some.
 
     Args:
         source: the live master, as an Endpoint or a URL, by the address it had when the upgrade
             began.
         target: the new instance, likewise.
-        disconnect: close the connections that applications hold to the server that does not serve
-            any more.
+        disconnect: whom to disconnect from the source once the target serves: applications that
+            fit each of the criteria given, by one of its values. `kinds` (`normal`, `blocked`,
+            `pubsub`), `users`, `names` and `libraries` (`*` stands for anything, `?` for one
+            character), `addresses` (with or without port). Who goes by itself (`redirected`) is
+            left alone.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
             `~/.local/state/redis-baton`.
@@ -1308,7 +1448,7 @@ def clients(
 
     Raises:
         BatonError: Refused (`source_in_use`) when asked to disconnect from the server that
-            serves.
+            serves. Failed (`not_confirmed`) when connections that were cut are still there.
     """
 
 def status(
@@ -1381,6 +1521,8 @@ def wait_quiescent(
     target: Endpoint | str,
     quiet_for: float = 1.0,
     wait_timeout: float = 60.0,
+    monitor: float | None = None,
+    monitor_lines: int = 10000,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
     on_event: _OnEvent | None = None,
@@ -1393,6 +1535,10 @@ def wait_quiescent(
         target: the new instance, likewise.
         quiet_for: seconds for which nothing may arrive.
         wait_timeout: seconds to wait at most.
+        monitor: seconds (up to 60) for which `MONITOR` is asked first who sends which commands; a
+            dry run asks it too. It costs a busy server a part of its throughput. None for not at
+            all.
+        monitor_lines: the number of commands after which `MONITOR` ends at the latest.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
             `~/.local/state/redis-baton`.
@@ -1552,6 +1698,8 @@ def upgrade(
     quiet_for: float = 1.0,
     wait_timeout: float = 60.0,
     rewrite: bool = True,
+    hooks: Mapping[_Moment, _Hook] | None = None,
+    hook_timeout: float = 30.0,
     guard: bool = True,
     break_lock: bool = False,
     dry_run: bool = False,
@@ -1566,8 +1714,10 @@ def upgrade(
         target: the new instance, likewise.
         until: the last step to run.
         redirect: how clients are moved. `takeover`, or None: the target takes the source's port
-            over; `none`: by other means; `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`:
-            the sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
+            over; `none`: by other means; `{"haproxy": {"sockets": ["/run/haproxy.sock"]}}`:
+            HAProxies send them there (also `frontends`, `backends`, `source_servers`,
+            `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
+            sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
             `ca_certs`, `client_cert_file`, `client_key_file`).
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
@@ -1588,6 +1738,12 @@ def upgrade(
         quiet_for: seconds for which nothing may arrive.
         wait_timeout: seconds to wait at most.
         rewrite: save the new master's configuration to its file, if it has one.
+        hooks: commands (lists of words, which no shell reads) or functions, by the moments
+            `before`, `paused`, `promoted`, `after` and `undone`. A command is told the facts in
+            its environment (such as `REDIS_BATON_SERVING`) and as JSON on its standard input, a
+            function as a dict. A status other than 0, or an exception, is a failure.
+        hook_timeout: seconds each may take; `paused` also no more than three quarters of
+            `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
             it.
         break_lock: cut off another controller that is at work on these servers.

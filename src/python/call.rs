@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyKeyboardInterrupt, prelude::*};
 
 use super::{
     convert::{exception, to_py},
@@ -32,11 +32,25 @@ pub struct Common<'a, 'py> {
 }
 
 /// What the caller's side raised while a step ran: a signal handler, or the callback.
-type Raised = Arc<Mutex<Option<PyErr>>>;
+pub type Raised = Arc<Mutex<Option<PyErr>>>;
 
 impl Common<'_, '_> {
     /// Runs a step: see [`run`].
     pub fn run<T, F>(self, py: Python<'_>, start: impl FnOnce(Call) -> Result<F> + Send) -> PyResult<T>
+    where
+        T: Send,
+        F: Future<Output = Result<T>> + Send,
+    {
+        self.run_with(py, Raised::default(), start)
+    }
+
+    /// The same where more than the callback may raise.
+    pub fn run_with<T, F>(
+        self,
+        py: Python<'_>,
+        raised: Raised,
+        start: impl FnOnce(Call) -> Result<F> + Send,
+    ) -> PyResult<T>
     where
         T: Send,
         F: Future<Output = Result<T>> + Send,
@@ -46,7 +60,7 @@ impl Common<'_, '_> {
             let (source, target) = (endpoint("source", source)?, endpoint("target", target)?);
             Ok(Call { run: Arc::clone(run), source, target, journal_dir, break_lock })
         };
-        run(py, dry_run, on_event, call, start)
+        run(py, dry_run, on_event, raised, call, start)
     }
 }
 
@@ -68,7 +82,7 @@ impl Alone<'_, '_> {
         let Alone { server, dry_run, break_lock, on_event } = self;
         let call =
             |run: &Arc<Run>| Ok(ServerCall { run: Arc::clone(run), server: endpoint("server", server)?, break_lock });
-        run(py, dry_run, on_event, call, start)
+        run(py, dry_run, on_event, Raised::default(), call, start)
     }
 }
 
@@ -78,6 +92,7 @@ fn run<C, T, F>(
     py: Python<'_>,
     dry_run: bool,
     on_event: Option<Py<PyAny>>,
+    raised: Raised,
     call: impl FnOnce(&Arc<Run>) -> Result<C>,
     start: impl FnOnce(C) -> Result<F> + Send,
 ) -> PyResult<T>
@@ -86,7 +101,6 @@ where
     T: Send,
     F: Future<Output = Result<T>> + Send,
 {
-    let raised = Raised::default();
     let callback_raised = Arc::clone(&raised);
     let run = Arc::new(Run::new(dry_run, move |event: &Event| {
         let Some(callback) = &on_event else { return };
@@ -112,10 +126,8 @@ where
         (None, Ok(result)) => Ok(result),
         (None, Err(error)) => Err(exception(&run.truthful(error), Some(&run))),
         // A bare KeyboardInterrupt would not say in what state things are.
-        (Some(raised), Err(error))
-            if error.code == Code::Cancelled && raised.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) =>
-        {
-            Err(exception(&run.truthful(error), Some(&run)))
+        (Some(raised), Err(error)) if raised.is_instance_of::<PyKeyboardInterrupt>(py) => {
+            Err(PyKeyboardInterrupt::new_err(run.truthful(error).to_string()))
         }
         (Some(raised), _) => Err(raised),
     }
@@ -141,6 +153,7 @@ async fn until_done<T>(step: impl Future<Output = Result<T>>, run: &Run, raised:
     }
 }
 
-fn keep(raised: &Raised, error: PyErr) {
+/// The first one counts.
+pub fn keep(raised: &Raised, error: PyErr) {
     raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
 }

@@ -96,9 +96,11 @@ macro_rules! result_methods {
 
 result_methods!(
     crate::decide::carry::Dropped,
+    crate::decide::clients::ClientGroup,
+    crate::decide::clients::Straggler,
     crate::decide::findings::Finding,
+    crate::decide::traffic::ActiveClient,
     crate::handover::Phase,
-    crate::step::clients::ClientGroup,
     crate::step::clients::Clients,
     crate::step::config::Config,
     crate::step::config::RestartRequired,
@@ -113,7 +115,6 @@ result_methods!(
     crate::step::switchover::Switchover,
     crate::step::verify::Database,
     crate::step::verify::Verify,
-    crate::step::wait_quiescent::ActiveClient,
     crate::step::wait_quiescent::WaitQuiescent,
     crate::step::wait_ready::WaitReady,
     crate::step::wait_synced::WaitSynced,

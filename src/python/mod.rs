@@ -23,10 +23,15 @@ mod _core {
     };
     #[pymodule_export]
     use crate::{
-        decide::{carry::Dropped, findings::Finding},
+        decide::{
+            carry::Dropped,
+            clients::{ClientGroup, Straggler},
+            findings::Finding,
+            traffic::ActiveClient,
+        },
         handover::Phase,
         step::{
-            clients::{ClientGroup, Clients},
+            clients::Clients,
             config::{Config, RestartRequired},
             launch::Launch,
             persistence::Persistence,
@@ -37,7 +42,7 @@ mod _core {
             status::Status,
             switchover::Switchover,
             verify::{Database, Verify},
-            wait_quiescent::{ActiveClient, WaitQuiescent},
+            wait_quiescent::WaitQuiescent,
             wait_ready::WaitReady,
             wait_synced::WaitSynced,
         },

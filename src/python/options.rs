@@ -1,15 +1,21 @@
 //! Arguments of Python functions, read into the options of steps: ranges are checked here, under the argument's name.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use pyo3::{
+    exceptions::PyException,
     prelude::*,
     types::{PyBool, PyInt, PyList, PyMapping, PyString, PyTuple},
 };
 
-use super::convert::exception;
+use super::{
+    call::{Raised, keep},
+    convert::{exception, to_py},
+};
 use crate::{
     Error, Result,
+    decide::clients::Selection,
+    hook::{Hook, Hooks, Moment},
     redirect::Redirect,
     step::{self, Login, seconds},
 };
@@ -33,6 +39,57 @@ pub fn wished_redirect(given: Option<&Bound<'_, PyAny>>) -> PyResult<Redirect> {
         Err(_) => Err(Error::input("redirect", "is neither a word nor a mapping of a word to its options")),
     };
     parsed.map_err(|error| exception(&error, None))
+}
+
+/// A mapping of moments to commands, each a list of words, or functions. What a function raises that is no ordinary
+/// exception, such as Ctrl-C, is kept in `raised`.
+pub fn wished_hooks(given: Option<&Bound<'_, PyAny>>, timeout: f64, raised: &Raised) -> Result<Hooks> {
+    let wrong = |problem: &str| Error::input("hooks", problem);
+    let timeout = seconds("hook_timeout", timeout)?;
+    let mut hooks = BTreeMap::new();
+    let Some(given) = given else { return Ok(Hooks::new(hooks, timeout)) };
+    let mapping =
+        given.cast::<PyMapping>().map_err(|_| wrong("is not a mapping of moments to commands or functions"))?;
+    for item in mapping.items().map_err(|_| wrong("can't be read"))? {
+        let (moment, what): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+            item.extract().map_err(|_| wrong("can't be read"))?;
+        let moment: String = moment.extract().map_err(|_| wrong("a moment is not a string"))?;
+        let moment = Moment::parse(&moment)?;
+        hooks.insert(moment, hook(moment, &what, raised)?);
+    }
+    Ok(Hooks::new(hooks, timeout))
+}
+
+fn hook(moment: Moment, what: &Bound<'_, PyAny>, raised: &Raised) -> Result<Hook> {
+    if what.is_callable() {
+        return Ok(function(what, raised));
+    }
+    let is_list = what.is_instance_of::<PyList>() || what.is_instance_of::<PyTuple>();
+    match what.extract::<Vec<String>>() {
+        Ok(words) if is_list => Hook::command(moment, words),
+        _ => Err(Error::input(
+            "hooks",
+            format!("{}: is neither a list of words (a program and its arguments) nor a function", moment.as_str()),
+        )),
+    }
+}
+
+fn function(function: &Bound<'_, PyAny>, raised: &Raised) -> Hook {
+    let name = function.getattr("__qualname__").and_then(|name| name.extract());
+    let (function, raised) = (function.clone().unbind(), Arc::clone(raised));
+    let call = move |facts: &serde_json::Value| {
+        Python::attach(|py| {
+            let called = to_py(py, facts).and_then(|facts| function.call1(py, (facts,)));
+            called.map(drop).map_err(|error| {
+                let text = error.to_string();
+                if !error.is_instance_of::<PyException>(py) {
+                    keep(&raised, error);
+                }
+                text
+            })
+        })
+    };
+    Hook::Function { name: name.unwrap_or_else(|_| "a function".to_owned()), call: Arc::new(call) }
 }
 
 pub fn checks(redirect: Redirect, aside_port: Option<i64>, force: bool) -> Result<step::preflight::Options> {
@@ -118,6 +175,7 @@ pub struct Handover {
     pub replication_user: Option<String>,
     pub replication_password: Option<String>,
     pub rewrite: bool,
+    pub hooks: Hooks,
     pub guard: bool,
 }
 
@@ -140,6 +198,7 @@ impl Handover {
             login: login(self.replication_user, self.replication_password)?,
             max_latency: seconds("max_latency", self.max_latency)?,
             rewrite: self.rewrite,
+            hooks: self.hooks,
             guard: self.guard.then_some(guard_command),
         })
     }
@@ -149,11 +208,83 @@ pub fn quiescence(quiet_for: f64, wait_timeout: f64) -> Result<step::wait_quiesc
     Ok(step::wait_quiescent::Options {
         quiet_for: seconds("quiet_for", quiet_for)?,
         wait_timeout: seconds("wait_timeout", wait_timeout)?,
+        monitor: None,
     })
+}
+
+/// The limits of MONITOR; none without a time.
+pub fn monitor_limits(time: Option<f64>, lines: i64) -> Result<Option<step::wait_quiescent::Monitor>> {
+    let lines = u64::from(within("monitor_lines", lines, 1, 1_000_000)?);
+    let Some(time) = time else { return Ok(None) };
+    if !(0.0..=60.0).contains(&time) || time == 0.0 {
+        return Err(Error::input("monitor", format!("{time} is not more than 0 and at most 60 seconds")));
+    }
+    Ok(Some(step::wait_quiescent::Monitor { time: seconds("monitor", time)?, lines }))
+}
+
+/// Whom to disconnect: a mapping of criteria to lists of values.
+pub fn selection(given: &Bound<'_, PyAny>) -> Result<Selection> {
+    let wrong = |problem: &str| Error::input("disconnect", problem);
+    let mapping = given.cast::<PyMapping>().map_err(|_| wrong("is not a mapping of criteria to lists"))?;
+    let items = mapping.items().map_err(|_| wrong("can't be read"))?;
+    let mut selection = Selection::default();
+    for item in items.iter() {
+        let (criterion, values): (String, Bound<'_, PyAny>) =
+            item.extract().map_err(|_| wrong("a criterion is not a string"))?;
+        if values.is_instance_of::<PyString>() {
+            return Err(wrong(&format!("{criterion} is a string and not a list of those")));
+        }
+        let values = values.extract().map_err(|_| wrong(&format!("{criterion} is not a list of strings")))?;
+        selection.criterion(&criterion, values)?;
+    }
+    selection.check()
 }
 
 /// The command that starts a guard: this interpreter with the package's module for it.
 pub fn guard_command(py: Python<'_>) -> PyResult<Vec<String>> {
     let interpreter = py.import("sys")?.getattr("executable")?.extract()?;
     Ok(vec![interpreter, "-m".into(), "redis_baton.guard".into()])
+}
+
+/// The options of a comparison.
+pub struct Comparison<'a> {
+    pub level: &'a str,
+    pub by: &'a str,
+    pub sample_keys: i64,
+    pub max_differences: i64,
+    pub max_latency: f64,
+    pub rate: Option<i64>,
+    pub resume: bool,
+    pub wait_timeout: f64,
+}
+
+impl Comparison<'static> {
+    /// What `upgrade` compares.
+    pub fn sample(sample_keys: i64, wait_timeout: f64) -> Self {
+        Comparison {
+            level: "sample",
+            by: "streams",
+            sample_keys,
+            max_differences: 20,
+            max_latency: 0.01,
+            rate: None,
+            resume: false,
+            wait_timeout,
+        }
+    }
+}
+
+impl Comparison<'_> {
+    pub fn options(self) -> Result<step::verify::Options> {
+        Ok(step::verify::Options {
+            level: step::verify::Level::parse(self.level)?,
+            by: step::verify::By::parse(self.by)?,
+            sample_keys: within("sample_keys", self.sample_keys, 0, 1_000_000)?,
+            max_differences: within("max_differences", self.max_differences, 0, 1_000_000)?,
+            max_latency: seconds("max_latency", self.max_latency)?,
+            rate: self.rate.map(|rate| within("rate", rate, 1, 1_000_000_000)).transpose()?,
+            resume: self.resume,
+            wait_timeout: seconds("wait_timeout", self.wait_timeout)?,
+        })
+    }
 }

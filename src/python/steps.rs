@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 
 use super::{
-    call::{Alone, Common},
+    call::{Alone, Common, Raised},
     convert::exception,
     options::{
-        Handover, at_least, checks, guard_command, login, parameters as read_parameters, quiescence, wished_redirect,
-        within,
+        Comparison, Handover, at_least, checks, guard_command, login, monitor_limits, parameters as read_parameters,
+        quiescence, selection, wished_hooks, wished_redirect,
     },
 };
 use crate::{
@@ -129,13 +129,19 @@ pub fn wait_synced(
 
 /// Compare the servers: key counts, some random keys, a ping.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, sample_keys=20, wait_timeout=30.0, fail=true, dry_run=false, journal_dir=None,
-    on_event=None))]
+#[pyo3(signature = (*, source, target, level="sample", by="streams", sample_keys=20, max_differences=20, max_latency=0.01, rate=None,
+    resume=false, wait_timeout=30.0, fail=true, dry_run=false, journal_dir=None, on_event=None))]
 pub fn verify(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
+    level: &str,
+    by: &str,
     sample_keys: i64,
+    max_differences: i64,
+    max_latency: f64,
+    rate: Option<i64>,
+    resume: bool,
     wait_timeout: f64,
     fail: bool,
     dry_run: bool,
@@ -143,10 +149,8 @@ pub fn verify(
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Verify> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.run(py, |call| {
-        let options = step::verify::Options {
-            sample_keys: within("sample_keys", sample_keys, 0, 1_000_000)?,
-            wait_timeout: seconds("wait_timeout", wait_timeout)?,
-        };
+        let options = Comparison { level, by, sample_keys, max_differences, max_latency, rate, resume, wait_timeout };
+        let options = options.options()?;
         Ok(async move {
             let result = step::verify::verify(&call, &options).await?;
             if fail {
@@ -161,7 +165,7 @@ pub fn verify(
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect=None, aside_port=None, pause_budget=1.0, patience=30.0, attempts=16,
     max_lag_bytes=65536, max_latency=0.025,
-    backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, guard=true,
+    backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true,
     break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn switchover(
     py: Python<'_>,
@@ -178,12 +182,16 @@ pub fn switchover(
     replication_user: Option<String>,
     replication_password: Option<String>,
     rewrite: bool,
+    hooks: Option<&Bound<'_, PyAny>>,
+    hook_timeout: f64,
     guard: bool,
     break_lock: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Switchover> {
+    let raised = Raised::default();
+    let hooks = wished_hooks(hooks, hook_timeout, &raised).map_err(|e| exception(&e, None))?;
     let handover = Handover {
         redirect: wished_redirect(redirect)?,
         aside_port,
@@ -196,10 +204,11 @@ pub fn switchover(
         replication_user,
         replication_password,
         rewrite,
+        hooks,
         guard,
     };
     let guard_command = guard_command(py)?;
-    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
+    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
         let options = handover.options(guard_command)?;
         Ok(async move { step::switchover::switchover(&call, &options).await })
     })
@@ -208,7 +217,7 @@ pub fn switchover(
 /// Make the source serve again, while it is warm.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect=None, pause_budget=1.0, patience=30.0, attempts=16, max_lag_bytes=65536,
-    max_latency=0.025, backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, guard=true,
+    max_latency=0.025, backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true,
     break_lock=false, dry_run=false,
     journal_dir=None, on_event=None))]
 pub fn rollback(
@@ -225,12 +234,16 @@ pub fn rollback(
     replication_user: Option<String>,
     replication_password: Option<String>,
     rewrite: bool,
+    hooks: Option<&Bound<'_, PyAny>>,
+    hook_timeout: f64,
     guard: bool,
     break_lock: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Switchover> {
+    let raised = Raised::default();
+    let hooks = wished_hooks(hooks, hook_timeout, &raised).map_err(|e| exception(&e, None))?;
     let handover = Handover {
         redirect: wished_redirect(redirect)?,
         aside_port: None,
@@ -243,29 +256,31 @@ pub fn rollback(
         replication_user,
         replication_password,
         rewrite,
+        hooks,
         guard,
     };
     let guard_command = guard_command(py)?;
-    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
+    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
         let options = handover.options(guard_command)?;
         Ok(async move { step::rollback::rollback(&call, &options).await })
     })
 }
 
-/// List who is connected where, of what kind; optionally disconnect them.
+/// List who is connected where and how they follow; optionally disconnect some.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, disconnect=false, dry_run=false, journal_dir=None, on_event=None))]
+#[pyo3(signature = (*, source, target, disconnect=None, dry_run=false, journal_dir=None, on_event=None))]
 pub fn clients(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
-    disconnect: bool,
+    disconnect: Option<&Bound<'_, PyAny>>,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Clients> {
+    let disconnect = disconnect.map(selection).transpose().map_err(|e| exception(&e, None))?;
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }
-        .run(py, |call| Ok(async move { step::clients::clients(&call, disconnect).await }))
+        .run(py, |call| Ok(async move { step::clients::clients(&call, disconnect.as_ref()).await }))
 }
 
 /// See to it that parameters of one server have these values.
@@ -291,19 +306,23 @@ pub fn config(
 
 /// Wait until the source receives no application command any more.
 #[pyfunction]
-#[pyo3(signature = (*, source, target, quiet_for=1.0, wait_timeout=60.0, dry_run=false, journal_dir=None, on_event=None))]
+#[pyo3(signature = (*, source, target, quiet_for=1.0, wait_timeout=60.0, monitor=None, monitor_lines=10000, dry_run=false,
+    journal_dir=None, on_event=None))]
 pub fn wait_quiescent(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     target: &Bound<'_, PyAny>,
     quiet_for: f64,
     wait_timeout: f64,
+    monitor: Option<f64>,
+    monitor_lines: i64,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<WaitQuiescent> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.run(py, |call| {
-        let options = quiescence(quiet_for, wait_timeout)?;
+        let monitor = monitor_limits(monitor, monitor_lines)?;
+        let options = step::wait_quiescent::Options { monitor, ..quiescence(quiet_for, wait_timeout)? };
         Ok(async move { step::wait_quiescent::wait_quiescent(&call, &options).await })
     })
 }
@@ -385,7 +404,7 @@ pub fn persistence(
     replication_user=None, replication_password=None, sync_timeout=3600.0, sample_keys=20, pause_budget=1.0,
     patience=30.0, attempts=16, max_lag_bytes=65536, max_latency=0.025,
     backlog_bytes=268435456, quiet_for=1.0, wait_timeout=60.0,
-    rewrite=true, guard=true, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
+    rewrite=true, hooks=None, hook_timeout=30.0, guard=true, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn upgrade(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
@@ -407,6 +426,8 @@ pub fn upgrade(
     quiet_for: f64,
     wait_timeout: f64,
     rewrite: bool,
+    hooks: Option<&Bound<'_, PyAny>>,
+    hook_timeout: f64,
     guard: bool,
     break_lock: bool,
     dry_run: bool,
@@ -417,6 +438,8 @@ pub fn upgrade(
     let redirect = wished_redirect(redirect)?;
     let retired = redirect.clone();
     let checks = checks(redirect.clone(), aside_port, force).map_err(|e| exception(&e, None))?;
+    let raised = Raised::default();
+    let hooks = wished_hooks(hooks, hook_timeout, &raised).map_err(|e| exception(&e, None))?;
     let handover = Handover {
         redirect,
         aside_port,
@@ -429,10 +452,11 @@ pub fn upgrade(
         replication_user: replication_user.clone(),
         replication_password: replication_password.clone(),
         rewrite,
+        hooks,
         guard,
     };
     let guard_command = guard_command(py)?;
-    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run(py, |call| {
+    Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
         let timeout = seconds("wait_timeout", wait_timeout)?;
         let options = procedure::Options {
             until,
@@ -445,10 +469,7 @@ pub fn upgrade(
                 wait_timeout: seconds("sync_timeout", sync_timeout)?,
                 max_lag_bytes: 1 << 20,
             },
-            verify: step::verify::Options {
-                sample_keys: within("sample_keys", sample_keys, 0, 1_000_000)?,
-                wait_timeout: timeout,
-            },
+            verify: Comparison::sample(sample_keys, wait_timeout).options()?,
             switchover: handover.options(guard_command)?,
             wait_quiescent: quiescence(quiet_for, wait_timeout)?,
             retire: step::retire::Options { redirect: retired, wait_timeout: timeout, rewrite },

@@ -11,6 +11,7 @@
 //! Each can be done again at any time: it looks first, and does what is left to do. What a way must know for that is in
 //! the journal before the pause, as its [`Plan`].
 
+pub mod haproxy;
 pub mod ports;
 pub mod sentinel;
 
@@ -19,12 +20,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    decide::findings::Finding,
+    decide::{findings::Finding, haproxy::Wanted},
     error::{Code, Error, Result, State},
     journal::Handover,
     pair::{Pair, see},
     server::{Server, Side},
 };
+use haproxy::Fronts;
 use sentinel::{Sentinels, Watch};
 
 /// How clients are moved, as it is wished. May hold passwords, so it has no `Debug` and is in no journal.
@@ -34,6 +36,8 @@ pub enum Redirect {
     /// The target takes the source's port over (both on one host).
     #[default]
     Takeover,
+    /// HAProxies are told to send clients to the target.
+    Haproxy(haproxy::Wish),
     /// Clients ask Sentinel for the master, which is told.
     Sentinel(Sentinels),
     /// Clients are moved by other means.
@@ -47,6 +51,8 @@ pub enum Plan {
     /// Ports are all there is.
     #[default]
     Ports,
+    /// HAProxies that clients come through.
+    Haproxy(Fronts),
     /// Sentinels.
     Sentinel(Watch),
 }
@@ -59,8 +65,10 @@ impl Redirect {
             said if said.starts_with("invalid") => Error::input("redirect", "an option is of the wrong type"),
             said => Error::input("redirect", said),
         })?;
-        if let Redirect::Sentinel(sentinels) = &redirect {
-            sentinels.check()?;
+        match &redirect {
+            Redirect::Takeover | Redirect::None => {}
+            Redirect::Haproxy(wish) => wish.check()?,
+            Redirect::Sentinel(sentinels) => sentinels.check()?,
         }
         Ok(redirect)
     }
@@ -72,17 +80,20 @@ impl Redirect {
 
     /// Whether the source leaves its port, so that a free one is needed for it.
     pub fn leaves_port(&self) -> bool {
-        *self != Redirect::None
+        matches!(self, Redirect::Takeover | Redirect::Sentinel(_))
     }
 
-    /// Looks at what is to move the clients away from a side, and lists what stands against it. Changes nothing.
-    pub async fn look(&self, pair: &Pair, from: Side) -> Result<(Plan, Vec<Finding>)> {
+    /// Looks at what is to move the clients away from the source, and lists what stands against it. Changes nothing.
+    pub async fn look(&self, pair: &Pair) -> Result<(Plan, Vec<Finding>)> {
         match self {
+            Redirect::Takeover | Redirect::None => Ok((Plan::Ports, Vec::new())),
+            Redirect::Haproxy(wish) => {
+                wish.look(pair).await.map(|(fronts, findings)| (Plan::Haproxy(fronts), findings))
+            }
             Redirect::Sentinel(sentinels) => {
-                let (watch, findings) = sentinels.look(pair, from).await?;
+                let (watch, findings) = sentinels.look(pair, Side::Source).await?;
                 Ok((Plan::Sentinel(watch), findings))
             }
-            Redirect::Takeover | Redirect::None => Ok((Plan::Ports, Vec::new())),
         }
     }
 
@@ -104,6 +115,7 @@ impl Redirect {
                 "{pause}, the source moves to port {aside} and {target} takes its address {} over",
                 source.endpoint
             ),
+            Redirect::Haproxy(_) => format!("{pause}, and waits in HAProxy until {target} serves"),
             Redirect::Sentinel(sentinels) => format!("{pause}, and {}", sentinels.sentence(target)),
             Redirect::None => format!("{pause} and has to come to the target by your own means"),
         }
@@ -111,44 +123,51 @@ impl Redirect {
 }
 
 impl Plan {
-    /// Looks again, for the way back, at what moves the clients away from a side.
-    pub async fn look_again(&self, pair: &Pair, redirect: &Redirect, from: Side) -> Result<(Plan, Vec<Finding>)> {
+    /// Looks again, for the way back: at what moves the clients away from the target.
+    pub async fn look_again(&self, pair: &Pair, redirect: &Redirect) -> Result<(Plan, Vec<Finding>)> {
         match self {
             Plan::Ports => Ok((Plan::Ports, Vec::new())),
+            Plan::Haproxy(before) => {
+                let wish = if let Redirect::Haproxy(wish) = redirect { Some(wish) } else { None };
+                before.look_again(pair, wish).await.map(|(fronts, findings)| (Plan::Haproxy(fronts), findings))
+            }
             Plan::Sentinel(_) => {
-                redirect.sentinels().map_err(|error| error.state(State::Unchanged))?;
-                redirect.look(pair, from).await
+                let sentinels = redirect.sentinels().map_err(|error| error.state(State::Unchanged))?;
+                let (watch, findings) = sentinels.look(pair, Side::Target).await?;
+                Ok((Plan::Sentinel(watch), findings))
             }
         }
     }
 
     /// Whether there is anything to do under the pause.
     pub fn holds(&self) -> bool {
-        match self {
-            Plan::Ports => false,
-            Plan::Sentinel(_) => true,
-        }
+        *self != Plan::Ports
     }
 
     /// Whether there is anything to do beyond the promotion.
     pub fn arrives(&self) -> bool {
-        match self {
-            Plan::Ports => false,
-            Plan::Sentinel(_) => true,
-        }
+        *self != Plan::Ports
     }
 
     /// The longest pause it bears, if there is a limit.
     pub fn longest_pause(&self) -> Option<Duration> {
         match self {
-            Plan::Ports => None,
             Plan::Sentinel(watch) => Some(watch.longest_pause()),
+            _ => None,
         }
     }
 
     /// Whether Sentinel may promote a server by itself, so that it matters whom it would choose.
     pub fn has_rival(&self) -> bool {
         matches!(self, Plan::Sentinel(_))
+    }
+
+    /// What the operator has to do after the handover so that it lasts.
+    pub fn lasting(&self) -> Vec<String> {
+        match self {
+            Plan::Haproxy(fronts) => fronts.lasting(),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -169,20 +188,22 @@ impl Moving<'_> {
     /// From now on nobody new reaches the demoted server.
     pub async fn hold(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
-            Plan::Ports => {}
+            Plan::Ports => Ok(Vec::new()),
+            Plan::Haproxy(fronts) => fronts.bring(Wanted::Held).await,
             Plan::Sentinel(watch) => {
                 if let Some(server) = self.demoted {
                     self.redirect.sentinels()?.hold(&server.run, watch, self.handover.demoted()).await?;
                 }
+                Ok(Vec::new())
             }
         }
-        Ok(Vec::new())
     }
 
     /// Clients arrive at the promoted server, which is the master.
     pub async fn arrive(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
+            Plan::Haproxy(fronts) => fronts.bring(Wanted::Led).await,
             Plan::Sentinel(watch) => {
                 let told = self.tell(watch, self.promoted, self.handover.demoted().other()).await?;
                 Ok([told, self.come_home().await?].concat())
@@ -194,18 +215,25 @@ impl Moving<'_> {
     pub async fn come_back(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
+            Plan::Haproxy(fronts) => fronts.bring(Wanted::Home).await,
             Plan::Sentinel(watch) => self.tell(watch, self.demoted, self.handover.demoted()).await,
         }
     }
 
     /// What a whole handover would do, as a dry run shows it.
     pub fn planned(&self) -> Vec<String> {
-        let Plan::Sentinel(watch) = &self.handover.plan else { return Vec::new() };
-        let mut planned = watch.planned(self.handover.demoted().other());
-        if let Some(demoted) = self.demoted.filter(|_| !self.handover.fenced) {
-            planned.extend(ports::come_back(self.handover).iter().map(|command| format!("{demoted}: {command}")));
+        match &self.handover.plan {
+            Plan::Ports => Vec::new(),
+            Plan::Haproxy(fronts) => fronts.planned(),
+            Plan::Sentinel(watch) => {
+                let mut planned = watch.planned(self.handover.demoted().other());
+                if let Some(demoted) = self.demoted.filter(|_| !self.handover.fenced) {
+                    planned
+                        .extend(ports::come_back(self.handover).iter().map(|command| format!("{demoted}: {command}")));
+                }
+                planned
+            }
         }
-        planned
     }
 
     async fn tell(&self, watch: &Watch, master: Option<&Server>, to: Side) -> Result<Vec<String>> {

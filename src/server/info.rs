@@ -231,18 +231,40 @@ pub fn keyspace(info: &Info) -> Keyspace {
         .collect()
 }
 
-/// Hashes with fields that expire on their own, in all databases (`subexpiry` in Redis 7.4, `keys_with_volatile_items`
-/// in Valkey 9).
+/// Hashes with fields that expire on their own, in all databases.
 pub fn hashes_with_field_ttls(info: &Info) -> u64 {
+    field_ttls(info).map(|(_, hashes)| hashes).sum()
+}
+
+/// The databases that have such hashes.
+pub fn with_field_ttls(info: &Info) -> Vec<u32> {
+    field_ttls(info).filter(|(_, hashes)| *hashes > 0).map(|(number, _)| number).collect()
+}
+
+/// Hashes with fields that expire, by database (`subexpiry` in Redis 7.4, `keys_with_volatile_items` in Valkey 9).
+fn field_ttls(info: &Info) -> impl Iterator<Item = (u32, u64)> {
     let fields = ["subexpiry", "keys_with_volatile_items"];
-    let in_line = |line| fields.iter().find_map(|f| pair(line, f)).and_then(|n| n.parse::<u64>().ok());
-    info.beginning("db").filter_map(|(_, line)| in_line(line)).sum()
+    let in_line = move |line| fields.iter().find_map(|f| pair(line, f)).and_then(|n| n.parse::<u64>().ok());
+    info.beginning("db").filter_map(move |(name, line)| Some((name[2..].parse().ok()?, in_line(line)?)))
+}
+
+/// How often a command was sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// How often it was carried out, also for scripts and for the stream of a master.
+    pub done: u64,
+    /// How often it was refused before that, such as a write to a replica (6.2): clients alone are.
+    pub rejected: u64,
 }
 
 /// `INFO commandstats`: calls by command, `config|get` style from 7.0.
-pub fn calls(info: &Info) -> BTreeMap<String, u64> {
+pub fn calls(info: &Info) -> BTreeMap<String, Calls> {
     info.beginning("cmdstat_")
-        .filter_map(|(name, line)| Some((name[8..].to_owned(), pair(line, "calls")?.parse().ok()?)))
+        .filter_map(|(name, line)| {
+            let number = |key| pair(line, key).and_then(|n| n.parse().ok());
+            let calls = Calls { done: number("calls")?, rejected: number("rejected_calls").unwrap_or_default() };
+            Some((name[8..].to_owned(), calls))
+        })
         .collect()
 }
 
@@ -275,7 +297,7 @@ mod tests {
         let info = Info::parse("db0:keys=3,expires=1,avg_ttl=0,subexpiry=2\ndb11:keys=1,expires=0,avg_ttl=0\n");
         assert_eq!(keyspace(&info)[&0], Counts { keys: 3, expires: 1 });
         assert_eq!(keyspace(&info)[&11].keys, 1);
-        assert_eq!(hashes_with_field_ttls(&info), 2);
+        assert_eq!((hashes_with_field_ttls(&info), with_field_ttls(&info)), (2, vec![0]));
     }
 
     #[test]

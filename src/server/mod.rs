@@ -11,6 +11,10 @@ pub mod config_file;
 pub mod files;
 pub mod info;
 mod lock;
+pub mod monitor;
+pub mod raw;
+pub mod snapshot;
+mod tls;
 mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -12,6 +12,7 @@ use crate::{
     decide::warmth::Warmth,
     error::{Error, Result, State},
     handover::{Cut, unpause},
+    hook::{Hooks, Moment, Scene},
     journal::{Handover, Record},
     pair::{Look, Pair},
     redirect::{Moving, ports},
@@ -34,7 +35,8 @@ const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];
 /// After the cut: the new one's configuration is saved, and everybody follows. Returns whether the old one is warm.
 pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], options: &Options) -> Result<bool> {
     pair.handover = Some(cut.handover.clone());
-    save_promoted(pair, cut.promoted, cut.handover, options).await?;
+    cut.handover.plan.lasting().into_iter().for_each(|warning| pair.run.warn(warning));
+    let led = promoted(pair, cut.promoted, cut.handover, options, cut.hooks, cut.scene).await?;
     // Before the old one links: what it passes on then would put them past the point where the histories part.
     bring_along(pair, others, cut.promoted, cut.handover.public).await?;
     let kept = match cut.handover.fenced {
@@ -44,7 +46,7 @@ pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], 
     match kept {
         Ok(warm) => {
             restore(pair, cut.promoted, cut.handover, options).await?;
-            pair.journal.append(&Record::Settled)?;
+            done(pair, cut.hooks, cut.scene, led).await?;
             Ok(warm)
         }
         // The new one serves all the same, and a rerun does the rest.
@@ -53,6 +55,30 @@ pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], 
             Ok(false)
         }
     }
+}
+
+/// The promoted one serves: its configuration is saved, and the hook for that is run. That may be what leads the clients, so
+/// it does not wait for the disk. Returns whether it was done.
+async fn promoted(
+    pair: &Pair,
+    promoted: &Server,
+    handover: &Handover,
+    options: &Options,
+    hooks: &Hooks,
+    scene: &Scene,
+) -> Result<bool> {
+    let saving = save_promoted(pair, promoted, handover, options);
+    let (saved, led) = tokio::join!(saving, hooks.led(&pair.run, Moment::Promoted, scene));
+    saved.map(|()| led)
+}
+
+/// The end of a handover, unless clients may still have to be led: then a rerun does that again.
+async fn done(pair: &Pair, hooks: &Hooks, scene: &Scene, led: bool) -> Result<()> {
+    if !led {
+        return Ok(());
+    }
+    hooks.after(&pair.run, scene).await?;
+    pair.journal.append(&Record::Settled)
 }
 
 /// First of all: from now on it holds what nobody else has, and is to come back as a master at the public port.
@@ -148,7 +174,9 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
         return keep_warm(pair, demoted, promoted, options.login.as_ref()).await;
     }
     moving(pair, record, options).arrive().await.map(|done| told(pair, done))?;
-    save_promoted(pair, promoted, record, options).await?;
+    record.plan.lasting().into_iter().for_each(|warning| pair.run.warn(warning));
+    let scene = Scene::of(pair, record);
+    let led = self::promoted(pair, promoted, record, options, &options.hooks, &scene).await?;
     let mut warm = false;
     if let Some(demoted) = demoted {
         let others = others(pair, demoted, promoted).await?;
@@ -157,7 +185,7 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
         save_demoted(pair, demoted, record, options).await?;
     }
     restore(pair, promoted, record, options).await?;
-    pair.journal.append(&Record::Settled)?;
+    done(pair, &options.hooks, &scene, led).await?;
     Ok(warm)
 }
 
@@ -199,7 +227,10 @@ pub(super) async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Er
         return error;
     }
     match take_back(pair, cut.handover, cut.demoted, cut.promoted).await {
-        Ok(()) => error.state(State::Undone),
+        Ok(()) => {
+            cut.hooks.led(&pair.run, Moment::Undone, cut.scene).await;
+            error.state(State::Undone)
+        }
         Err(failed) => {
             pair.run.warn(format!("what was raised for the handover could not be restored: {failed}"));
             error.state(State::Interrupted)

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     error::{Code, Error, Result, State},
     facts::finish,
+    hook::{Moment, Scene},
     journal::Record,
     pair::Pair,
     redirect::ports,
@@ -66,6 +67,7 @@ pub(super) async fn bring_back(
         moving(pair, record, options).come_back().await.map(|done| told(pair, done))?;
         pair.journal.append(&Record::Undone)?;
         demoted.restore(&pair.journal, None).await?;
+        options.hooks.led(&call.run, Moment::Undone, &Scene::of(pair, record)).await;
     }
     let after = call.find().await?.facts().await;
     Ok(finish!(
@@ -107,6 +109,12 @@ async fn settle_without_target(call: &Call, pair: &Pair, options: &Options) -> R
         rewrite(source).await?;
         restored.iter().try_for_each(|record| pair.journal.append(record))?;
         let back = pair.handover.as_ref().is_some_and(|record| record.back);
+        if let Some(scene) = pair.handover.as_ref().map(|record| Scene::of(pair, record)) {
+            let moment = if back { Moment::Promoted } else { Moment::Undone };
+            if options.hooks.led(&call.run, moment, &scene).await && back {
+                options.hooks.after(&call.run, &scene).await?;
+            }
+        }
         pair.journal.append(if back { &Record::Settled } else { &Record::Undone })?;
     }
     call.run.warn("the target is gone, and nothing follows the source");

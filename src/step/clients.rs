@@ -1,39 +1,24 @@
-//! `clients`: who is connected where, of what kind; optionally disconnected.
+//! `clients`: who is connected where, how they follow and what they lose; optionally some are disconnected.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
+use std::time::Duration;
 
 use super::Call;
 use crate::{
-    decide::stage::Stage,
-    error::{Code, Error, Result},
-    facts::{finish, step_result},
-    server::{
-        Command, Server,
-        client_list::{ClientKind, Connection},
+    decide::{
+        clients::{ClientGroup, Place, Selection, Straggler, groups},
+        stage::Stage,
     },
+    error::{Code, Error, Result, State},
+    facts::{finish, step_result},
+    run::Deadline,
+    server::{Server, client_list::Connection},
 };
 
-/// Connections that are alike.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "redis_baton"))]
-pub struct ClientGroup {
-    /// `normal`, `blocked`, `pubsub`, `monitor`, `replica`, `master`, `sentinel` or `ours`.
-    pub kind: String,
-    /// The address they come from, without port.
-    pub address: String,
-    /// ACL user.
-    pub user: String,
-    /// The name they gave themselves.
-    pub name: String,
-    /// Client library and version, where the server knows (7.2).
-    pub library: String,
-    /// How many they are.
-    pub connections: u64,
-    /// Whole seconds since the last command of the busiest of them.
-    pub idle: u64,
-}
+/// How long a server may take to let go of those that it was told to cut.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
+
+/// A pause between two looks whether they have gone.
+const BREATH: Duration = Duration::from_millis(10);
 
 step_result! {
     /// What `clients` returns.
@@ -42,74 +27,76 @@ step_result! {
         pub source: Vec<ClientGroup>,
         /// Who is connected to the target.
         pub target: Vec<ClientGroup>,
-        /// How many connections were closed.
-        pub disconnected: u64,
+        /// Each connection of an application that the source still has, once it serves no more.
+        pub stragglers: Vec<Straggler>,
+        /// Each one that was disconnected; in a dry run, that would be.
+        pub disconnected: Vec<Straggler>,
     }
 }
 
-/// Lists the connections of both servers. With `disconnect`, closes those that applications hold to the server that does
-/// not serve (any more); they come back to wherever they are led.
-pub async fn clients(call: &Call, disconnect: bool) -> Result<Clients> {
+/// Lists the connections of both servers. With `disconnect`, closes those of applications that are meant, to the server
+/// that does not serve (any more); they come back to wherever they are led.
+pub async fn clients(call: &Call, disconnect: Option<&Selection>) -> Result<Clients> {
     let pair = call.begin("clients").await?;
     let before = pair.facts().await;
     let stage = pair.look().await?.stage;
-    let at_source = match pair.source() {
+    let place = match stage {
+        Stage::Apart | Stage::Following => Place::Serving,
+        Stage::HalfDone | Stage::Switched | Stage::Retired => Place::Left,
+    };
+    let mut at_source = match pair.source() {
         Ok(source) => source.connections().await?,
         Err(_) => Vec::new(),
     };
-    let target = pair.target()?;
-    let mut disconnected = 0;
-    if disconnect && stage != Stage::Retired {
+    let mut disconnected = Vec::new();
+    if let Some(selection) = disconnect
+        && stage != Stage::Retired
+    {
         let source = pair.source()?;
         if stage != Stage::Switched && !call.run.dry {
             return Err(Error::new(Code::SourceInUse, "still serves: disconnected clients would only come back")
                 .at(source)
                 .remedy("disconnect after the switchover"));
         }
-        disconnected = close(source, &at_source).await?;
+        let meant: Vec<_> = at_source.iter().filter(|one| selection.means(one)).cloned().collect();
+        disconnected = source.cut(&meant).await?;
+        if !call.run.dry && !disconnected.is_empty() {
+            at_source = without(source, &disconnected).await?;
+        }
     }
-    let target_groups = groups(&target.connections().await?);
+    let stragglers = at_source.iter().filter(|one| place == Place::Left && one.kind.is_application());
+    let target = groups(&pair.target()?.connections().await?, Place::Arrival);
     Ok(finish!(
         call.run,
         before.clone(),
         before,
-        Clients { source: groups(&at_source), target: target_groups, disconnected }
+        Clients {
+            source: groups(&at_source, place),
+            target,
+            stragglers: stragglers.map(|one| Straggler::of(one, place)).collect(),
+            disconnected: disconnected.iter().map(|one| Straggler::of(one, place)).collect(),
+        }
     ))
 }
 
-async fn close(server: &Server, connections: &[Connection]) -> Result<u64> {
-    let ids: Vec<_> = connections.iter().filter(|c| c.kind.is_application()).map(|c| c.id.to_string()).collect();
-    if ids.is_empty() {
-        return Ok(0);
+/// Everybody who is connected, once those that were cut have gone.
+async fn without(source: &Server, cut: &[Connection]) -> Result<Vec<Connection>> {
+    let cut: std::collections::BTreeSet<u64> = cut.iter().map(|one| one.id).collect();
+    let deadline = Deadline::after(GONE_WITHIN);
+    loop {
+        let connections = source.connections().await?;
+        let left = connections.iter().filter(|one| cut.contains(&one.id)).count();
+        if left == 0 {
+            return Ok(connections);
+        }
+        if deadline.passed() {
+            return Err(Error::new(
+                Code::NotConfirmed,
+                format!("still has {left} connections that it was told to cut"),
+            )
+            .at(source)
+            .state(State::Interrupted));
+        }
+        source.run.sleep(BREATH).await?;
     }
-    let commands: Vec<_> = ids.iter().map(|id| Command::new(["CLIENT", "KILL", "ID", id])).collect();
-    for command in &commands {
-        server.run.action(format!("{server}: {command}"));
-    }
-    if server.run.dry {
-        return Ok(ids.len() as u64);
-    }
-    // Who has left meanwhile is "No such client", which is what is wanted.
-    let replies = server.pipeline(&commands).await?;
-    Ok(replies.iter().filter(|reply| reply.is_ok()).count() as u64)
-}
-
-fn groups(connections: &[Connection]) -> Vec<ClientGroup> {
-    let mut groups: BTreeMap<ClientGroup, (u64, u64)> = BTreeMap::new();
-    for connection in connections.iter().filter(|c| c.kind != ClientKind::Ours) {
-        let address = connection.addr.rsplit_once(':').map_or(connection.addr.as_str(), |(host, _)| host);
-        let group = ClientGroup {
-            kind: connection.kind.as_str().to_owned(),
-            address: address.to_owned(),
-            user: connection.user.clone(),
-            name: connection.name.clone(),
-            library: connection.library.clone(),
-            connections: 0,
-            idle: 0,
-        };
-        let (count, idle) = groups.entry(group).or_insert((0, u64::MAX));
-        *count += 1;
-        *idle = connection.idle.min(*idle);
-    }
-    groups.into_iter().map(|(group, (connections, idle))| ClientGroup { connections, idle, ..group }).collect()
 }

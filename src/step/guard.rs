@@ -6,11 +6,12 @@
 //! begins a handover: the half-done one is finished, or taken back; one that had demoted nothing is called off.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{ChildStdin, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -29,6 +30,7 @@ use super::{
 use crate::{
     endpoint::{Endpoint, Tls},
     error::Result,
+    hook::{self, Hook, Hooks, Moment, Scene, Watch},
     journal::{Journal, Record},
     redirect::Redirect,
     run::{Deadline, Run},
@@ -47,6 +49,9 @@ const BREATH: Duration = Duration::from_millis(100);
 /// Told by a controller that has come to an end, whatever it was.
 const DONE: &str = "done\n";
 
+/// Told by a controller whose hook begins, with its process group, or has ended.
+const HOOK: &str = "hook ";
+
 /// Told by a guard that is on its post.
 const READY: &str = "ready\n";
 
@@ -61,6 +66,13 @@ pub struct Job {
     redirect: Redirect,
     backlog_bytes: u64,
     rewrite: bool,
+    /// Functions can't be passed on.
+    hooks: BTreeMap<Moment, Vec<String>>,
+    hook_timeout: Duration,
+    scene: Scene,
+    /// The process group of a hook that the controller has left.
+    #[serde(skip)]
+    orphan: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,7 +87,7 @@ struct Address {
 }
 
 impl Job {
-    pub(super) fn new(call: &Call, to: Side, options: &Options) -> Self {
+    pub(super) fn new(call: &Call, to: Side, options: &Options, scene: &Scene) -> Self {
         Job {
             source: Address::of(&call.source),
             target: Address::of(&call.target),
@@ -85,11 +97,17 @@ impl Job {
             redirect: options.preflight.redirect.clone(),
             backlog_bytes: options.backlog_bytes,
             rewrite: options.rewrite,
+            hooks: options.hooks.commands(),
+            hook_timeout: options.hooks.timeout(),
+            scene: scene.clone(),
+            orphan: None,
         }
     }
 
     fn options(&self) -> Options {
+        let hooks = self.hooks.iter().map(|(moment, words)| (*moment, Hook::Command(words.clone()))).collect();
         Options {
+            hooks: Hooks::new(hooks, self.hook_timeout),
             preflight: preflight::Options { redirect: self.redirect.clone(), ..preflight::Options::default() },
             backlog_bytes: self.backlog_bytes,
             login: self.login.clone().map(|(user, password)| Login { user, password }),
@@ -130,7 +148,7 @@ impl Address {
 
 /// A guard on its post.
 pub struct Guard {
-    pipe: ChildStdin,
+    pipe: Arc<Mutex<ChildStdin>>,
     ready: Option<oneshot::Receiver<()>>,
 }
 
@@ -159,13 +177,22 @@ impl Guard {
             let _ = child.wait();
         });
         writeln!(pipe, "{}", serde_json::to_string(job)?).context("it has ended at once")?;
-        Ok(Guard { pipe, ready: Some(ready) })
+        Ok(Guard { pipe: Arc::new(Mutex::new(pipe)), ready: Some(ready) })
     }
 
     /// Tells it that it is not needed any more. One that is not told goes on: with what a controller left that died, and
     /// where it came to its own end without knowing what became of its last command.
-    pub(super) fn dismiss(mut self) {
-        let _ = self.pipe.write_all(DONE.as_bytes());
+    pub(super) fn dismiss(self) {
+        let _ = self.pipe.lock().unwrap_or_else(PoisonError::into_inner).write_all(DONE.as_bytes());
+    }
+
+    /// Lets it know which hook runs: it would go on without us, and beside what the guard does.
+    pub(super) fn watch(&self) -> Watch {
+        let pipe = Arc::clone(&self.pipe);
+        Arc::new(move |group| {
+            let group = group.map(|group| group.to_string()).unwrap_or_default();
+            let _ = writeln!(pipe.lock().unwrap_or_else(PoisonError::into_inner), "{HOOK}{group}");
+        })
     }
 
     /// Waits until it is on its post; false if it never came.
@@ -181,23 +208,35 @@ impl Guard {
 pub fn stand(mut input: impl BufRead, mut output: impl Write) -> anyhow::Result<Option<Job>> {
     let mut line = String::new();
     input.read_line(&mut line)?;
-    let job = serde_json::from_str(&line).context("the job can't be read")?;
+    let mut job: Job = serde_json::from_str(&line).context("the job can't be read")?;
     output.write_all(READY.as_bytes())?;
     output.flush()?;
-    line.clear();
-    input.read_line(&mut line)?;
-    Ok((line != DONE).then_some(job))
+    loop {
+        line.clear();
+        input.read_line(&mut line)?;
+        match line.strip_prefix(HOOK) {
+            Some(group) => job.orphan = group.trim_end().parse().ok(),
+            None => return Ok((line != DONE).then_some(job)),
+        }
+    }
 }
 
 /// Does the rest of the handover of a controller that has died, and notes in the journal what came of it.
 pub async fn take_over(job: &Job) -> Result<String> {
+    if let Some(group) = job.orphan {
+        hook::end(group);
+    }
     let deadline = Deadline::after(PATIENCE);
+    let mut options = job.options();
     let outcome = loop {
-        match rest(&job.call(), job.to, &job.options()).await {
-            Ok(outcome) => break outcome,
+        let call = job.call();
+        match rest(&call, job, &options).await {
+            // Of hooks that have failed nobody else hears.
+            Ok(outcome) => break [vec![outcome], hook::failures(&call.run)].concat().join("; "),
             Err(error) if deadline.passed() => break error.to_string(),
             Err(_) => tokio::time::sleep(BREATH).await,
         }
+        options.hooks = options.hooks.left_by(&call.run);
     };
     let call = job.call();
     let journal = Journal::of(call.journal_dir.as_deref(), &call.source, &call.target)?;
@@ -205,11 +244,13 @@ pub async fn take_over(job: &Job) -> Result<String> {
     Ok(outcome)
 }
 
-async fn rest(call: &Call, to: Side, options: &Options) -> Result<String> {
+async fn rest(call: &Call, job: &Job, options: &Options) -> Result<String> {
+    let to = job.to;
     let mut pair = call.begin_alone("guard").await?;
     let look = pair.look().await?;
     if look.stage.serves() == Some(to.other()) {
         call_off(&pair, &look, to, options).await?;
+        options.hooks.led(&call.run, Moment::Undone, &job.scene).await;
         return Ok(format!("the handover was called off: the {} serves as before", to.other().as_str()));
     }
     hand_over(call, &mut pair, &look, to, options).await?;
@@ -228,7 +269,12 @@ mod tests {
             journal_dir: None,
             break_lock: false,
         };
-        serde_json::to_string(&Job::new(&call, Side::Target, &Options::default())).unwrap() + "\n"
+        let words = vec!["/bin/true".to_owned()];
+        let hooks = BTreeMap::from([(Moment::Undone, Hook::Command(words))]);
+        let options = Options { hooks: Hooks::new(hooks, Duration::from_secs(1)), ..Options::default() };
+        let scene = serde_json::json!({"step": "switchover", "source": "", "target": "", "from": "", "to": ""});
+        let scene = serde_json::from_value(scene).unwrap();
+        serde_json::to_string(&Job::new(&call, Side::Target, &options, &scene)).unwrap() + "\n"
     }
 
     #[test]
@@ -243,5 +289,14 @@ mod tests {
         let left = stand(job().as_bytes(), Vec::new()).unwrap().unwrap();
         let call = left.call();
         assert_eq!((call.source.password.as_deref(), call.target.port), (Some("hunter2"), 7000));
+        assert!(left.options().hooks.has(Moment::Undone));
+    }
+
+    #[test]
+    fn a_hook_that_runs_on_without_its_controller_is_known() {
+        let left = |said: &str| stand((job() + said).as_bytes(), Vec::new()).unwrap().map(|job| job.orphan);
+        assert_eq!(left("hook 41\nhook \nhook 42\n"), Some(Some(42)));
+        assert_eq!(left("hook 41\nhook \n"), Some(None));
+        assert_eq!(left("hook 41\nhook \ndone\n"), None);
     }
 }

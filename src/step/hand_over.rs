@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Call,
-    aftermath::{complete, put_back, settle},
+    aftermath::{call_off, complete, put_back, settle},
     at,
     bring_back::WHAT_IT_TOOK,
     guard::{Guard, Job},
@@ -27,6 +27,7 @@ use crate::{
     error::{Code, Error, Result, State},
     facts::{finish, step_result},
     handover::{Attempt, Cut, Phase, unpause},
+    hook::{Hooks, Moment, Scene},
     journal::{Handover, Ports},
     pair::{Look, Pair, see},
     redirect::{Plan, ports},
@@ -62,6 +63,8 @@ pub struct Options {
     pub login: Option<Login>,
     /// Save the promoted server's configuration (port, role) to its file, if it has one.
     pub rewrite: bool,
+    /// What else is to be done at the moments of the handover.
+    pub hooks: Hooks,
     /// The command that starts a guard; none for no guard. See [`super::guard`].
     pub guard: Option<Vec<String>>,
 }
@@ -78,6 +81,7 @@ impl Default for Options {
             backlog_bytes: 256 << 20,
             login: None,
             rewrite: true,
+            hooks: Hooks::default(),
             guard: None,
         }
     }
@@ -119,7 +123,13 @@ pub(super) async fn hand_over(
         Course::Cut => {
             // What the handover before this one has left undone.
             if pair.handover.is_some() && look.stage == Stage::Switched {
-                settle(pair, look, to.other(), options).await?;
+                let without_hooks = Options { hooks: Hooks::default(), ..options.clone() };
+                settle(pair, look, to.other(), &without_hooks).await?;
+            }
+            // One that held the clients and died, and its guard with it.
+            if !call.run.dry && pair.handover.as_ref().is_some_and(|h| h.demoted() == to.other() && h.plan.holds()) {
+                call_off(pair, look, to, options).await?;
+                pair.handover = pair.journal.handover()?;
             }
             cut(call, pair, to, options).await?
         }
@@ -232,23 +242,34 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
     let (demoted, promoted) = (pair.side(to.other())?.clone(), pair.side(to)?.clone());
     let journal = pair.journal.clone();
     let route = route(&promoted, handover.public)?;
+    let scene = Scene::of(pair, &handover);
+    let mut guard = if pair.run.dry { None } else { post_guard(call, to, options, &scene) };
+    let hooks = options.hooks.watched(guard.as_ref().map(Guard::watch));
     let mut cut = Cut {
         demoted: &demoted,
         promoted: &promoted,
         handover: &handover,
         followed: (&route.host, route.port),
         redirect: &options.preflight.redirect,
+        hooks: &hooks,
+        scene: &scene,
         journal: &journal,
         limits: limits(options, &handover, 1),
     };
     if pair.run.dry {
+        let note = |planned: Vec<String>| planned.into_iter().for_each(|action| pair.run.action(action));
+        note(hooks.planned(&[Moment::Before]));
         prepare(pair, &demoted, &promoted, &handover, options).await?;
-        for command in cut.planned() {
-            pair.run.action(command);
-        }
+        note(cut.planned());
+        note(hooks.planned(&[Moment::Promoted, Moment::After]));
         return Ok(Done { warm: !handover.fenced, ..Done::default() });
     }
-    let mut guard = post_guard(call, to, options);
+    if let Err(error) = hooks.before(&pair.run, &scene).await {
+        // What it has done until it failed is for the hook to take back.
+        hooks.led(&pair.run, Moment::Undone, &scene).await;
+        dismiss(guard);
+        return Err(error);
+    }
     let outcome = async {
         prepare(pair, &demoted, &promoted, &handover, options).await.map_err(|error| error.state(State::Unchanged))?;
         // Nothing has been demoted yet: what was raised is restored.
@@ -277,8 +298,8 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
     Ok(done)
 }
 
-fn post_guard(call: &Call, to: Side, options: &Options) -> Option<Guard> {
-    match Guard::post(options.guard.as_ref()?, &Job::new(call, to, options)) {
+fn post_guard(call: &Call, to: Side, options: &Options, scene: &Scene) -> Option<Guard> {
+    match Guard::post(options.guard.as_ref()?, &Job::new(call, to, options, scene)) {
         Ok(guard) => Some(guard),
         Err(error) => {
             call.run.warn(format!("no guard could be posted: {error:#}"));
@@ -300,6 +321,8 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
     let mut done = Done { attempts: 1, ..Done::default() };
     if pair.run.dry {
         pair.run.action(format!("{promoted}: {} the handover", if forward { "go on with" } else { "take back" }));
+        let moments: &[Moment] = if forward { &[Moment::Promoted, Moment::After] } else { &[Moment::Undone] };
+        options.hooks.planned(moments).into_iter().for_each(|action| pair.run.action(action));
         return Ok(done);
     }
     let Ok(demoted) = pair.side(handover.demoted()).cloned() else {
@@ -318,8 +341,18 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
     let route = route(&promoted, handover.public)?;
     let followed = (route.host.as_str(), route.port);
     let limits = limits(options, handover, 1);
-    let redirect = &options.preflight.redirect;
-    let cut = Cut { demoted: &demoted, promoted: &promoted, handover, followed, redirect, journal: &journal, limits };
+    let scene = &Scene::of(pair, handover);
+    let cut = Cut {
+        demoted: &demoted,
+        promoted: &promoted,
+        handover,
+        followed,
+        redirect: &options.preflight.redirect,
+        hooks: &options.hooks,
+        scene,
+        journal: &journal,
+        limits,
+    };
     let (left, right) = (demoted.replication().await?, promoted.replication().await?);
     let has_served = pair.journal.is_promoted()? || right.replid2 == handover.replid || right.offset > left.offset;
     if !forward && has_served {
@@ -367,7 +400,7 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
     let (public, aside, plan) = match (to, &pair.handover) {
         // Back the way it came: to the ports each one had before. One that was begun before knows them too.
         (Side::Source, Some(before)) => {
-            let (plan, found) = before.plan.look_again(pair, redirect, Side::Target).await?;
+            let (plan, found) = before.plan.look_again(pair, redirect).await?;
             if let Some(refusal) = findings::refusal(&found) {
                 return Err(refusal);
             }
@@ -445,8 +478,9 @@ async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) -> Result<D
         moment.await.map_err(|error| error.state(State::Undone))?;
         let moment = Phase { name: "moment".into(), microseconds: waiting.elapsed().as_micros() as u64 };
         cut.limits = limits(options, cut.handover, done.attempts);
-        let machine = Machine::new(cut.limits, way(cut.handover)).holding(cut.handover.plan.holds());
-        let Attempt { end, phases, led } = cut.run(&pair.run, machine).await;
+        let holds = cut.handover.plan.holds() || cut.hooks.has(Moment::Paused);
+        let machine = Machine::new(cut.limits, way(cut.handover)).holding(holds);
+        let Attempt { end, phases, led, refused } = cut.run(&pair.run, machine).await;
         let gap = time_in(&phases, &WRITES_WAIT);
         done.longest_gap_us = done.longest_gap_us.max(gap);
         done.phases = [vec![moment], phases].concat();
@@ -461,6 +495,7 @@ async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) -> Result<D
                 // Writes flow for at least as long as they have waited.
                 pair.run.sleep(Duration::from_micros(gap).max(REST)).await?;
             }
+            End::Unchanged(Why::NotHeld(_)) if let Some(error) = refused => return Err(error),
             end => return Err(cut.error(&end)),
         }
     }

@@ -138,12 +138,7 @@ pub(crate) fn route(master: &Server, ports: crate::journal::Ports) -> Result<Rou
 
 /// A server's address once it listens on these ports.
 pub(crate) fn at(server: &Server, ports: crate::journal::Ports) -> Endpoint {
-    let tls = server.endpoint.tls.is_some();
-    match if tls { ports.tls } else { ports.plain } {
-        0 => server.endpoint.clone(),
-        port if server.endpoint.unix_socket.is_some() => Endpoint { port, ..server.endpoint.clone() },
-        port => server.endpoint.with_port(port),
-    }
+    ports.at(&server.endpoint)
 }
 
 /// Confirms a role by reading it back.

@@ -130,7 +130,7 @@ pub(crate) async fn examine(pair: &Pair, options: &Options) -> Result<Examined> 
     let (source_facts, target_facts) = tokio::join!(gather(source), gather(target));
     let (source_facts, target_facts) = (source_facts?, target_facts?);
     let aside = aside(source, source_facts.ports, target_facts.ports, options.aside_port).await?;
-    let (way, on_the_way) = options.redirect.look(pair, Side::Source).await?;
+    let (way, on_the_way) = options.redirect.look(pair).await?;
     let facts = PairFacts {
         redirect: options.redirect.clone(),
         on_the_way,

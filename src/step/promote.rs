@@ -73,7 +73,11 @@ async fn check_quiet(call: &Call, pair: &Pair, options: &Options) -> Result<()> 
     let (source, target) = (pair.source()?, pair.target()?);
     pair.look().await?;
     let deadline = Deadline::after(options.wait_timeout);
-    let quiet = wait_quiescent::Options { quiet_for: Duration::from_millis(300), wait_timeout: Duration::from_secs(2) };
+    let quiet = wait_quiescent::Options {
+        quiet_for: Duration::from_millis(300),
+        wait_timeout: Duration::from_secs(2),
+        monitor: None,
+    };
     match wait_quiescent::wait_quiescent(call, &quiet).await {
         Err(error) if error.code == Code::NotQuiet => {
             return Err(Error { code: Code::SourceInUse, ..error }.remedy("move the clients first, or use switchover"));

@@ -102,7 +102,11 @@ async fn forget(pair: &Pair, options: &Options) -> Result<bool> {
 /// Refuses where somebody still uses the source, or where it is not in step with the target.
 async fn check_quiet(call: &Call, pair: &Pair) -> Result<()> {
     let source = pair.source()?;
-    let quiet = wait_quiescent::Options { quiet_for: Duration::from_millis(200), wait_timeout: Duration::from_secs(1) };
+    let quiet = wait_quiescent::Options {
+        quiet_for: Duration::from_millis(200),
+        wait_timeout: Duration::from_secs(1),
+        monitor: None,
+    };
     match wait_quiescent::wait_quiescent(call, &quiet).await {
         Err(error) if error.code == Code::NotQuiet => {
             Err(Error { code: Code::SourceInUse, ..error }

@@ -16,6 +16,7 @@ use crate::{
 /// Makes the source the master again. Where it is still the master, nothing is done; where a handover stopped half-way,
 /// it is taken back, also when the target has died meanwhile.
 pub async fn rollback(call: &Call, options: &Options) -> Result<Switchover> {
+    options.hooks.check()?;
     let mut pair = call.begin_alone("rollback").await?;
     let look = match pair.look().await {
         Ok(look) => look,

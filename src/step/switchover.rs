@@ -7,6 +7,7 @@ pub use super::hand_over::{Options, Switchover};
 
 /// Makes the target the master.
 pub async fn switchover(call: &Call, options: &Options) -> Result<Switchover> {
+    options.hooks.check()?;
     let mut pair = call.begin_alone("switchover").await?;
     let look = match pair.look().await {
         Ok(look) => look,

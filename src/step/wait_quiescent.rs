@@ -1,52 +1,34 @@
 //! `wait_quiescent`: the source receives no application command any more, for a stated time.
 //!
-//! What counts are deltas: calls by command (`INFO commandstats`), and per connection of an application whether it has
-//! sent anything. Not counted: our own commands, replication's and Sentinel's. A replica's commandstats also count what
-//! its master sends, so there the connections alone decide.
+//! What counts are deltas between looks, decided in [`decide::traffic`](crate::decide::traffic): nothing that comes
+//! between two of them is missed, so they can be as far apart as their cost asks for.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
-
 use super::Call;
 use crate::{
+    decide::traffic::{Active, ActiveClient, Arrived, Traffic, until_next_look},
     error::{Code, Error, Result, State},
     facts::{finish, step_result},
     pair::Pair,
     run::{Deadline, Event},
     server::{
-        Server,
-        client_list::Connection,
-        info::{Role, calls},
+        Command, Server,
+        client_list::parse_list,
+        elements,
+        info::{Info, Replication, Role, calls},
+        text,
     },
 };
 
-/// Commands of replication, of Sentinel and of those who only look: ours are among them.
-const BOOKKEEPING: [&str; 17] = [
-    "acl",
-    "auth",
-    "client",
-    "command",
-    "config",
-    "hello",
-    "info",
-    "latency",
-    "module",
-    "ping",
-    "psync",
-    "publish_sentinel",
-    "replconf",
-    "role",
-    "slowlog",
-    "sync",
-    "time",
-];
+/// At least so long is slept, also where less is left to wait.
+const BREATH: Duration = Duration::from_millis(10);
 
-/// How often it is looked while waiting.
-const LOOK: Duration = Duration::from_millis(100);
+/// As many clients and commands are named in a message.
+const NAMED: usize = 5;
 
 /// What is wished.
 #[derive(Debug, Clone, Copy)]
@@ -55,20 +37,17 @@ pub struct Options {
     pub quiet_for: Duration,
     /// How long that is waited for.
     pub wait_timeout: Duration,
+    /// Ask `MONITOR` first who sends what.
+    pub monitor: Option<Monitor>,
 }
 
-/// A connection that still sends commands.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "redis_baton"))]
-pub struct ActiveClient {
-    /// Where it comes from, with its port.
-    pub address: String,
-    /// ACL user.
-    pub user: String,
-    /// The name it gave itself.
-    pub name: String,
-    /// Its last command.
-    pub command: String,
+/// The limits of `MONITOR`.
+#[derive(Debug, Clone, Copy)]
+pub struct Monitor {
+    /// For how long.
+    pub time: Duration,
+    /// How many lines.
+    pub lines: u64,
 }
 
 step_result! {
@@ -78,7 +57,7 @@ step_result! {
         pub quiet: bool,
         /// For how many seconds nothing had arrived at the end.
         pub quiet_seconds: f64,
-        /// Who sent commands last, by name.
+        /// Who sent commands, most first; 1000 at most.
         pub active: Vec<ActiveClient>,
         /// Calls by command that were seen while waiting.
         pub commands: std::collections::BTreeMap<String, u64>,
@@ -87,7 +66,7 @@ step_result! {
     }
 }
 
-/// Waits until the source is quiet. A dry run looks for a tenth of a second.
+/// Waits until the source is quiet. A dry run looks for a tenth of a second, after `MONITOR` where that is asked for.
 pub async fn wait_quiescent(call: &Call, options: &Options) -> Result<WaitQuiescent> {
     let pair = call.begin("wait_quiescent").await?;
     let before = pair.facts().await;
@@ -103,8 +82,8 @@ pub async fn wait_quiescent(call: &Call, options: &Options) -> Result<WaitQuiesc
         before,
         WaitQuiescent {
             quiet: watched.quiet,
-            quiet_seconds: watched.quiet_seconds,
-            active: watched.active,
+            quiet_seconds: watched.quiet_time.as_secs_f64(),
+            active: watched.active.list(),
             commands: watched.commands,
             attempts: watched.attempts,
         }
@@ -114,122 +93,156 @@ pub async fn wait_quiescent(call: &Call, options: &Options) -> Result<WaitQuiesc
 #[derive(Default)]
 struct Watched {
     quiet: bool,
-    quiet_seconds: f64,
-    active: Vec<ActiveClient>,
+    quiet_time: Duration,
+    active: Active,
     commands: BTreeMap<String, u64>,
     attempts: u64,
 }
 
 async fn watch(pair: &Pair, options: &Options) -> Result<Watched> {
     let source = pair.source()?;
-    let deadline = Deadline::after(options.wait_timeout);
     let mut watched = Watched::default();
-    let mut last = Traffic::of(source).await?;
-    let mut quiet_since = Instant::now();
+    if let Some(monitor) = options.monitor {
+        watched.active = shown(source, monitor).await?;
+    }
+    let reads = reads(source).await?;
+    let deadline = Deadline::after(options.wait_timeout);
+    let mut last = Look::at(source).await?;
+    let mut quiet_since = last.ended;
     loop {
-        pair.run.sleep(LOOK).await?;
-        let now = Traffic::of(source).await?;
+        let until_quiet = options.quiet_for.saturating_sub(quiet_since.elapsed());
+        let wait = until_next_look(last.cost()).min(until_quiet).min(deadline.left()).max(BREATH);
+        pair.run.sleep(wait).await?;
+        let now = Look::at(source).await?;
         watched.attempts += 1;
-        let (commands, active) = now.since(&last);
-        last = now;
-        if !commands.is_empty() || !active.is_empty() {
-            quiet_since = Instant::now();
-            let names: Vec<_> = active.iter().map(|client| client.address.as_str()).collect();
-            pair.run
-                .emit(&Event::Waiting { wanted: "no application command", found: format!("{commands:?} {names:?}") });
-            // Where idle times are whole seconds (Redis), most looks see commands and not who sent them.
-            if !active.is_empty() {
-                watched.active = active;
-            }
-            for (command, calls) in commands {
+        let arrived = now.traffic.since(&last.traffic, &reads);
+        if !arrived.is_empty() {
+            quiet_since = now.ended;
+            pair.run.emit(&Event::Waiting { wanted: "no application command", found: found(&arrived) });
+            watched.active.add(&arrived);
+            for (command, calls) in arrived.commands {
                 *watched.commands.entry(command).or_default() += calls;
             }
         }
-        watched.quiet_seconds = quiet_since.elapsed().as_secs_f64();
-        watched.quiet = quiet_since.elapsed() >= options.quiet_for;
+        watched.quiet_time = now.began.saturating_duration_since(quiet_since);
+        watched.quiet = watched.quiet_time >= options.quiet_for;
+        last = now;
         if watched.quiet || pair.run.dry {
             return Ok(watched);
         }
         if deadline.passed() {
-            return Err(not_quiet(source, &watched, options));
+            return Err(not_quiet(source, watched, options));
         }
     }
 }
 
-fn not_quiet(source: &Server, watched: &Watched, options: &Options) -> Error {
-    let clients: Vec<_> =
-        watched.active.iter().take(5).map(|c| format!("{} {} ({})", c.address, c.name, c.command)).collect();
-    let commands: Vec<_> = watched.commands.iter().map(|(name, calls)| format!("{calls} {name}")).collect();
-    let found = format!(
-        "still gets application commands after {} seconds: {} from {}",
-        options.wait_timeout.as_secs_f64(),
-        commands.join(", "),
-        if clients.is_empty() { "connections that come and go".to_owned() } else { clients.join(", ") }
-    );
-    Error::new(Code::NotQuiet, found)
-        .at(source)
-        .remedy("move these clients, or disconnect them with clients")
-        .state(State::Unchanged)
+/// The commands that only read, where the server tells.
+async fn reads(source: &Server) -> Result<BTreeSet<String>> {
+    let reply = source.ask(&Command::new(["ACL", "CAT", "read"])).await?;
+    let names = reply.map(elements).unwrap_or_default();
+    Ok(names.iter().filter_map(|name| text(name).ok()).collect())
 }
 
-/// What a server has been sent so far.
-struct Traffic {
-    calls: BTreeMap<String, u64>,
-    connections: BTreeMap<u64, Connection>,
+/// One look at what a server has been sent so far.
+struct Look {
+    began: Instant,
+    ended: Instant,
+    traffic: Traffic,
 }
 
-impl Traffic {
-    async fn of(server: &Server) -> Result<Self> {
-        let (info, connections) = tokio::join!(server.info("all"), server.connections());
-        let info = info?;
-        let replica = crate::server::info::Replication::from(&info).role == Role::Replica;
-        let mut calls = if replica { BTreeMap::new() } else { calls(&info) };
-        calls.retain(|command, _| !BOOKKEEPING.contains(&command.split('|').next().unwrap_or(command)));
-        Ok(Traffic {
-            calls,
-            connections: connections?
-                .into_iter()
-                .filter(|connection| connection.kind.is_application())
-                .map(|connection| (connection.id, connection))
-                .collect(),
-        })
-    }
-
-    /// What has arrived since an earlier look: calls by command, and the connections that sent something.
-    fn since(&self, last: &Traffic) -> (BTreeMap<String, u64>, Vec<ActiveClient>) {
-        let calls = self.calls.iter().filter_map(|(command, calls)| {
-            let new = calls.saturating_sub(last.calls.get(command).copied().unwrap_or_default());
-            (new > 0).then(|| (command.clone(), new))
-        });
-        let active = self.connections.values().filter(|connection| {
-            let before = last.connections.get(&connection.id);
-            match (before, connection.commands) {
-                (None, _) => !connection.command.is_empty() && connection.command != "NULL",
-                (Some(before), Some(commands)) => before.commands != Some(commands),
-                // Whole seconds are all there is: it has sent something if its idle time has not grown with its age.
-                (Some(before), None) => {
-                    connection.command != before.command || connection.age - connection.idle > before.age - before.idle
-                }
-            }
-        });
-        let application = |connection: &&Connection| {
-            let name = connection.command.split('|').next().unwrap_or_default();
-            !BOOKKEEPING.contains(&name.to_lowercase().as_str())
+impl Look {
+    async fn at(server: &Server) -> Result<Self> {
+        let commands = [Command::info("replication"), Command::info("commandstats"), Command::new(["CLIENT", "LIST"])];
+        let began = Instant::now();
+        let replies = server.pipeline(&commands).await?;
+        let ended = Instant::now();
+        let mut texts = Vec::new();
+        for (command, reply) in commands.iter().zip(replies) {
+            let reply = reply.map_err(|said| server.refused(command, &said))?;
+            texts.push(text(&reply).map_err(|e| e.at(server))?);
+        }
+        let [replication, commandstats, list] = texts.as_slice() else {
+            return Err(Error::new(Code::ConnectionLost, "sent too few replies").at(server));
         };
-        let active = active.filter(application);
-        let calls: BTreeMap<String, u64> = calls.collect();
-        let mut active: Vec<&Connection> = active.collect();
-        if active.is_empty() && !calls.is_empty() {
-            // Who it was does not show within one second of idle time: then it is one of those that were not idle.
-            let awake = |connection: &&Connection| connection.idle == 0 && !connection.command.is_empty();
-            active = self.connections.values().filter(awake).filter(application).collect();
-        }
-        let active = active.into_iter().map(|connection| ActiveClient {
-            address: connection.addr.clone(),
-            user: connection.user.clone(),
-            name: connection.name.clone(),
-            command: connection.command.clone(),
-        });
-        (calls, active.collect())
+        let traffic = Traffic {
+            replica: Replication::from(&Info::parse(replication)).role == Role::Replica,
+            calls: calls(&Info::parse(commandstats)),
+            connections: parse_list(list),
+        };
+        Ok(Look { began, ended, traffic })
     }
+
+    fn cost(&self) -> Duration {
+        self.ended.saturating_duration_since(self.began)
+    }
+}
+
+/// Who sends what, as `MONITOR` shows it.
+async fn shown(source: &Server, limits: Monitor) -> Result<Active> {
+    // Who leaves meanwhile is in the list before, who comes in that after it; which also has names that were just given.
+    let mut connections = source.connections().await?;
+    source.run.emit(&Event::Monitor {
+        seconds: limits.time.as_secs_f64(),
+        lines: limits.lines,
+        cost: "while it runs, the server shows every command of all clients to it and carries out fewer of them",
+    });
+    let shown = source.monitor(limits.time, limits.lines).await?;
+    connections.extend(source.connections().await?);
+    let mut active = Active::default();
+    active.add_shown(&shown.calls, &connections);
+    if shown.lines >= limits.lines {
+        let found = format!("MONITOR ended after {} lines, in {:.3} seconds", shown.lines, shown.time.as_secs_f64());
+        source.run.warn(format!("{source}: {found}: there may be others that send something"));
+    }
+    Ok(active)
+}
+
+fn found(arrived: &Arrived) -> String {
+    let commands = counted(&arrived.commands);
+    let clients = arrived.clients.iter().take(NAMED).map(|(one, _)| who(&one.addr, &one.name)).collect::<Vec<_>>();
+    match (commands.as_str(), clients.join(", ")) {
+        ("", clients) => clients,
+        (commands, clients) if clients.is_empty() => commands.to_owned(),
+        (commands, clients) => format!("{commands} from {clients}"),
+    }
+}
+
+fn who(address: &str, name: &str) -> String {
+    if name.is_empty() { address.to_owned() } else { format!("{address} {name}") }
+}
+
+/// The most frequent commands with their numbers.
+fn counted(commands: &BTreeMap<String, u64>) -> String {
+    let mut commands: Vec<_> = commands.iter().collect();
+    commands.sort_by_key(|(_, calls)| std::cmp::Reverse(**calls));
+    commands.iter().take(NAMED).map(|(name, calls)| format!("{calls} {name}")).collect::<Vec<_>>().join(", ")
+}
+
+fn not_quiet(source: &Server, watched: Watched, options: &Options) -> Error {
+    let (given, wanted) = (options.wait_timeout.as_secs_f64(), options.quiet_for.as_secs_f64());
+    let clients = watched.active.list();
+    let error = if clients.is_empty() && watched.commands.is_empty() {
+        let found = format!("was watched for {given} seconds, and is to be quiet for {wanted}");
+        Error::new(Code::NotQuiet, found).remedy("give a longer wait_timeout")
+    } else {
+        let commands = match counted(&watched.commands) {
+            none if none.is_empty() => String::new(),
+            commands => format!(": {commands}"),
+        };
+        let clients: Vec<_> = clients.iter().take(NAMED).map(sender).collect();
+        let from = if clients.is_empty() { "connections that come and go".to_owned() } else { clients.join(", ") };
+        let found = format!("still gets application commands after {given} seconds{commands} from {from}");
+        Error::new(Code::NotQuiet, found).remedy("move these clients, or disconnect them with clients")
+    };
+    error.at(source).state(State::Unchanged)
+}
+
+/// Such as `10.0.0.7:4711 shop (12 get)`.
+fn sender(client: &ActiveClient) -> String {
+    let sent = match (counted(&client.commands), client.calls) {
+        (shown, _) if !shown.is_empty() => shown,
+        (_, Some(calls)) => format!("{calls} commands, {} last", client.command),
+        _ => client.command.clone(),
+    };
+    format!("{} ({sent})", who(&client.address, &client.name))
 }

@@ -72,15 +72,17 @@ def test_the_steps_of_an_upgrade(
 ) -> None:
     source, target = pair
     public, aside = source.port, target.port
+    diary = journal_dir.with_name("diary")
+    note = ["sh", "-c", 'echo "$REDIS_BATON_MOMENT $REDIS_BATON_SERVING" >>"$0"', str(diary)]
     outcome = ansible.tasks(
         [
             *thrice("preflight"),
             *thrice("replicate"),
             *thrice("wait_synced"),
             *thrice("verify", sample_keys=50),
-            *thrice("switchover"),
+            *thrice("switchover", hooks={"before": note, "promoted": note}, hook_timeout=5),
             *twice("clients"),
-            *thrice("wait_quiescent", quiet_for=0.2),
+            *thrice("wait_quiescent", quiet_for=0.2, monitor=0.1),
             *thrice("rollback"),
             once("switchover"),
         ],
@@ -103,11 +105,14 @@ def test_the_steps_of_an_upgrade(
     synced = outcome.of("wait_synced")[1].result
     assert synced["synced"] is True
     verified = outcome.of("verify")[1].result
-    assert (verified["equal"], verified["sampled"]) == (True, 50)
+    assert (verified["equal"], verified["compared"]) == (True, 50)
     assert verified["databases"][0]["target_keys"] == KEYS
     switched = outcome.of("switchover")[1].result
     assert switched["serving"].endswith(f":{public}")
     assert switched["warm"] is True
+    assert diary.read_text().splitlines() == [
+        f"{moment} 127.0.0.1:{public}" for moment in ("before", "promoted")
+    ]
     rolled_back = outcome.of("rollback")[1].result
     assert rolled_back["serving"].endswith(f":{public}")
     assert rolled_back["parked"].endswith(f":{aside}")
@@ -117,12 +122,13 @@ def test_the_steps_of_an_upgrade(
     with source.client() as stray:
         stray.ping()
         outcome = ansible.tasks(
-            [*thrice("clients", disconnect=True), *thrice("retire")],
+            [*thrice("clients", disconnect={"kinds": ["normal"]}), *thrice("retire")],
             defaults=connection(source, target, journal_dir),
         )
     assert outcome.status == 0, outcome.output
     assert statuses(outcome, "clients") == ["changed", "changed", "ok"]
-    assert outcome.of("clients")[1].result["disconnected"] == 1
+    assert [len(task.result["disconnected"]) for task in outcome.of("clients")] == [1, 1, 0]
+    assert [len(task.result["stragglers"]) for task in outcome.of("clients")] == [1, 0, 0]
     assert statuses(outcome, "retire") == ["changed", "changed", "ok"]
     assert_documented(outcome)
     eventually(lambda: not source.alive, "the source has ended")
@@ -330,6 +336,8 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
         ("wait_synced", {"wait_timeout": "soon"}, None),
         ("verify", {}, "not_replicating"),
         ("verify", {"sample_keys": -1}, "invalid_input"),
+        ("verify", {"level": "all"}, None),
+        ("verify", {"rate": 0}, "invalid_input"),
         ("switchover", {}, "not_replicating"),
         ("switchover", {"attempts": 0}, "invalid_input"),
         ("switchover", {"pause_budget": -1}, "invalid_input"),
@@ -382,10 +390,21 @@ def test_findings_and_differences_need_not_fail(
     target.call("CONFIG", "SET", "replica-read-only", "no")
     target.call("SET", "of its own", 1)
     outcome = ansible.tasks(
-        [once("verify", fail=False), once("verify") | {"ignore_errors": True}],
+        [
+            once("verify", fail=False),
+            once("verify") | {"ignore_errors": True},
+            *thrice(
+                "verify", level="full", by="reads", fail=False, max_differences=1, rate=100_000
+            ),
+        ],
         defaults=connection(source, target, journal_dir),
     )
-    tolerated, failed = outcome.of("verify")
+    assert_documented(outcome)
+    tolerated, failed, checked, full, again = outcome.of("verify")
+    assert (checked.result["equal"], checked.result["compared"]) == (False, 0)
+    for task in (full, again):
+        assert (task.status, task.result["differing"]) == ("ok", 1)
+        assert task.result["differences"][-1].startswith('key "of its own" of database 0: string')
     assert (tolerated.status, tolerated.result["equal"]) == ("ok", False)
     assert (failed.status, failed.result["reason"]) == ("failed", "counts_differ")
 

@@ -27,18 +27,21 @@ def test_the_playbook_upgrades_under_load(
 ) -> None:
     source, target = server("redis-7.0"), server("redis-8.0")
     public = source.port
+    handed_over = journal_dir.with_name("handed-over")
     variables = {
         f"upgrade_{name}": value for name, value in connection(source, target, journal_dir).items()
-    } | {"upgrade_quiet_for": 0.2}
+    } | {"upgrade_quiet_for": 0.2, "upgrade_hooks": {"after": ["touch", str(handed_over)]}}
     with Load(port=public, rate=5000) as load:
         checked = ansible.playbook(PLAYBOOK, "--check", "--diff", variables=variables)
         assert checked.status == 0, checked.output
         assert (source.role, target.role) == ("master", "master")
         assert target.call("DBSIZE") == 0
+        assert not handed_over.exists()
 
         done = ansible.playbook(PLAYBOOK, variables=variables)
         assert done.status == 0, done.output
         switched = done["Make the target the master"].result
+        assert handed_over.exists()
         assert f":{public} serves" in done["Say where things stand"].result["msg"]
 
         assert_nothing_changed(ansible.playbook(PLAYBOOK, variables=variables))

@@ -25,7 +25,7 @@ DOCUMENTS = [
         REPOSITORY / name
         for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
     ),
-    *sorted((REPOSITORY / "docs").glob("*.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
 ]
 PASSWORD = "vault-secret"
 KEYS = 500

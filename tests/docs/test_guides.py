@@ -9,10 +9,13 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 import redis_baton
 
 from tests.ansible.runner import COLLECTIONS, TOOLS, Ansible
 from tests.docs.test_examples import REPOSITORY, RUN_TIME, fenced
+from tests.python.common import connected_to
+from tests.support.haproxy import NAME, HAProxy, find_haproxy
 from tests.support.sentinel import Sentinels
 from tests.support.servers import eventually, find
 
@@ -23,9 +26,14 @@ if TYPE_CHECKING:
     from tests.support.servers import Instance
 
 
+def blocks(document: str, kind: str) -> list[str]:
+    """Return the examples of that kind."""
+    return [one.text for one in fenced(REPOSITORY / "docs" / document) if one.kind == kind]
+
+
 def block(document: str, kind: str) -> str:
-    """Return the first example of that kind."""
-    return next(one.text for one in fenced(REPOSITORY / "docs" / document) if one.kind == kind)
+    """Return the first one."""
+    return blocks(document, kind)[0]
 
 
 def at(text: str, server: Instance) -> str:
@@ -68,6 +76,67 @@ def test_persistence(server: ServerFactory, tmp_path: Path) -> None:
     assert one.call("CONFIG", "GET", "appendonly") == {"appendonly": "yes"}
     run_tasks(at(block("persistence.md", "yaml"), one), tmp_path / "ansible")
     assert one.call("CONFIG", "GET", "save") == {"save": "3600 1 300 100"}
+
+
+def test_hooks(server: ServerFactory, tmp_path: Path) -> None:
+    """The command leads clients to the target, and back."""
+    source, target = server("redis-7.0"), server("redis-8.0")
+    redis_baton.replicate(source=source.url, target=target.url)
+    redis_baton.wait_synced(source=source.url, target=target.url)
+    command, address = tmp_path / "lead-clients", tmp_path / "redis-address"
+    command.write_text(
+        block("redirects/hooks.md", "sh").replace("/etc/redis-address", str(address))
+    )
+    command.chmod(0o755)
+
+    def here(text: str) -> str:
+        text = text.replace("/usr/local/bin/lead-clients", str(command))
+        text = text.replace("redis-new.example:6379", f"127.0.0.1:{target.port}")
+        of_source, new, of_target = text.partition("login_host: redis-new.example")
+        of_target = of_target.replace("6379", str(target.port))
+        return at(of_source, source) + new.replace("redis-new.example", target.host) + of_target
+
+    assert run_python(here(block("redirects/hooks.md", "python")))["done"].warm
+    assert address.read_text() == f"127.0.0.1:{target.port}\n"
+    run_tasks(here(block("redirects/hooks.md", "yaml")), tmp_path / "ansible")
+    assert address.read_text() == f"127.0.0.1:{source.port}\n"
+    assert source.role == "master"
+
+
+def test_haproxy(server: ServerFactory, tmp_path: Path) -> None:
+    """There by the first example, back by the second."""
+    source, target, program = server("redis-7.0"), server("redis-8.0"), find_haproxy()
+    if program is None:
+        pytest.skip(f"{NAME} is not on this machine")
+    servers = {"old": source.address, "new": target.address}
+    with HAProxy(program, tmp_path / "proxy", servers, disabled=["new"]) as proxy:
+
+        def here(text: str) -> str:
+            text = text.replace("/run/haproxy/admin.sock", str(proxy.socket))
+            return at(text.replace("6380", str(target.port)), source)
+
+        run_python(here(block("redirects/haproxy.md", "python")))
+        assert proxy.serving == ["new"]
+        run_tasks(here(block("redirects/haproxy.md", "yaml")), tmp_path / "ansible")
+        assert proxy.serving == ["old"]
+        assert (source.role, target.role) == ("master", "slave")
+
+
+def test_verify(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("redis-7.0"), server("redis-8.0")
+    source.call("SET", "key", "value")
+    journal = tmp_path / "journal"
+    redis_baton.replicate(source=source.url, target=target.url, journal_dir=journal)
+    redis_baton.wait_synced(source=source.url, target=target.url, journal_dir=journal)
+
+    def here(text: str) -> str:
+        assert "redis.example" in text
+        text = text.replace("redis.example", source.host)
+        return text.replace("6379", str(source.port)).replace("6380", str(target.port))
+
+    done = run_python(here(block("verify.md", "python")))["done"]
+    assert (done.equal, done.compared, done.differing) == (True, 1, 0)
+    run_tasks(here(block("verify.md", "yaml")), tmp_path / "ansible")
 
 
 def test_launch(server: ServerFactory, tmp_path: Path) -> None:
@@ -120,6 +189,39 @@ def test_sentinel(server: ServerFactory, tmp_path: Path) -> None:
         done = run_python(here("python"), {"SOURCE": source.url, "TARGET": target.url})
         assert not done["done"].changed
         assert sentinels.agree(source.address)
+
+
+def test_clients(server: ServerFactory, tmp_path: Path) -> None:
+    source, target = server("redis-7.0"), server("redis-8.0")
+
+    def here(text: str) -> str:
+        assert "6380" in text
+        return at(text, source).replace("6380", str(target.port))
+
+    inventory, quiet = blocks("clients.md", "python")
+    disconnect, monitor = blocks("clients.md", "yaml")
+    with source.client() as app:
+        app.client_setname("shop-1")
+        names = run_python(here(inventory))
+    assert [one.follows for one in names["clients"].source if one.name] == ["reconnects", "ours"]
+    assert names["in_transaction"] == 0
+    redis_baton.upgrade(source=source.url, target=target.url, until="switchover")
+    run_python(here(quiet))
+    one, other = (
+        redis.Redis(unix_socket_path=str(source.unix_socket), client_name=name)
+        for name in ("shop-2", "shop-3")
+    )
+    with one, other, other.pubsub() as subscriber:
+        one.ping()
+        subscriber.subscribe("news")
+        eventually(lambda: {"shop-2", "shop-3"} <= named(source), "both are connected")
+        run_tasks(here(monitor), tmp_path / "look")
+        run_tasks(here(disconnect), tmp_path / "cut")
+        assert {"shop-2", "shop-3"} & named(source) == {"shop-2"}
+
+
+def named(server: Instance) -> set[str]:
+    return {one["name"] for one in connected_to(server)}
 
 
 def _listens(port: int) -> bool:

@@ -94,6 +94,13 @@ def put(server: Instance, keys: int) -> None:
         pipeline.execute()
 
 
+def connected_to(server: Instance) -> list[dict[str, str]]:
+    """Return who is connected, as the server says it."""
+    with server.client() as client:
+        found: list[dict[str, str]] = client.client_list()
+        return found
+
+
 def config_of(server: Instance) -> dict[str, str]:
     """Return every parameter."""
     found: dict[str, str] = server.call("CONFIG", "GET", "*")

@@ -16,7 +16,7 @@ import pytest
 import redis_baton as rb
 from redis_baton import errors
 
-from tests.python.common import Given, fails
+from tests.python.common import Given, connected_to, fails
 from tests.support.gate import PROMOTION, Gate
 from tests.support.servers import eventually
 
@@ -43,7 +43,8 @@ INTERRUPTED = """
     import signal, sys, time
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import redis_baton as rb
-    step, source, target, journal_dir, event = sys.argv[1:]
+    step, source, target, journal_dir, event, *wishes = sys.argv[1:]
+    wishes = {name: float(value) for name, _, value in (wish.partition("=") for wish in wishes)}
     caught = []
     def on_event(event_, wanted=event):
         if event_["event"] == wanted and not caught:
@@ -51,7 +52,7 @@ INTERRUPTED = """
             print("ready", flush=True)
     try:
         getattr(rb, step)(
-            source=source, target=target, journal_dir=journal_dir, on_event=on_event
+            source=source, target=target, journal_dir=journal_dir, on_event=on_event, **wishes
         )
     except KeyboardInterrupt as error:
         print(time.clock_gettime(time.CLOCK_MONOTONIC))
@@ -59,9 +60,10 @@ INTERRUPTED = """
 """
 
 
-def interrupt(step: str, pair: Pair, event: str) -> tuple[float, str]:
+def interrupt(step: str, pair: Pair, event: str, *wishes: str) -> tuple[float, str]:
     """Send SIGINT when the event is seen; return seconds until the exception, and its message."""
-    process = child(INTERRUPTED, step, pair.source.url, pair.target.url, pair.journal_dir, event)
+    given = pair.source.url, pair.target.url, pair.journal_dir
+    process = child(INTERRUPTED, step, *given, event, *wishes)
     assert process.stdout
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.12)
@@ -92,6 +94,16 @@ def test_ctrl_c_while_quiet_is_waited_for(pair: Pair, writer: Callable[[Any], No
     took, message = interrupt("wait_quiescent", pair, "waiting")
     assert took < PROMISE + SLACK
     assert message.endswith("(unchanged)")
+
+
+def test_ctrl_c_while_monitor_runs_leaves_nothing(pair: Pair) -> None:
+    took, message = interrupt("wait_quiescent", pair, "monitor", "monitor=30")
+    assert took < PROMISE + SLACK
+    assert message.endswith("(unchanged)")
+    eventually(
+        lambda: all("O" not in one["flags"] for one in connected_to(pair.source)),
+        "MONITOR has ended",
+    )
 
 
 def test_ctrl_c_in_an_upgrade_says_that_something_was_changed(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 import redis_baton as rb
 from redis_baton import Refused
 
 from tests.python.common import Pair, fails, put, state_of
-from tests.support import dataset
+from tests.support import dataset, differences
 from tests.support.load import Load
 from tests.support.servers import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import ServerFactory
 
 
 def spoil(pair: Pair, *commands: tuple[str, ...], db: int = 0) -> None:
@@ -32,9 +39,10 @@ def test_all_types_are_equal(pair: Pair) -> None:
     assert {d.number: (d.source_expires, d.target_expires) for d in result.databases} == {
         db: (keys, keys) for db, keys in filled.expires.items()
     }
-    # A key may come up twice, in the small databases it does.
-    assert 200 < result.sampled <= 600
-    assert result.skipped == 0
+    # Of the large database 600, of the small ones all.
+    assert result.compared == 600 + sum(n for db, n in filled.keys.items() if db)
+    assert (result.unsettled, result.not_comparable, result.differing) == (0, {}, 0)
+    assert result.detectable_share == pytest.approx(3 / 600)
     assert 0 < result.ping_ms < 50
 
 
@@ -123,8 +131,8 @@ def test_a_load_makes_no_differences(pair: Pair) -> None:
         for _ in range(5):
             result = rb.verify(**pair.given, sample_keys=40)
             assert result.equal
-            assert 20 < result.sampled + result.skipped <= 40
-            assert result.sampled > 0
+            assert 0 < result.compared <= 40
+            assert result.compared + result.unsettled <= 40
 
 
 def test_a_difference_under_load_is_found(pair: Pair) -> None:
@@ -149,3 +157,33 @@ def test_after_the_switchover_it_looks_the_other_way(pair: Pair) -> None:
     result = rb.verify(**pair.given)
     assert result.equal
     assert (result.databases[0].source_keys, result.databases[0].target_keys) == (201, 201)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("redis-7.0", "redis-8.0"), ("redis-6.0", "redis-7.0"), ("valkey-9.1", "valkey-9.1")],
+)
+def test_every_difference_is_found_and_no_other(
+    server: ServerFactory, tmp_path: Path, source: str, target: str
+) -> None:
+    pair = Pair(server(source), server(target), tmp_path)
+    injected = differences.known(pair.source, pair.target)
+    with pair.source.client() as client:
+        filled = dataset.fill(client, keys=1000)
+    differences.prepare(pair.source, injected)
+    pair.follow(0)
+    ways: list[dict[str, Any]] = [{"sample_keys": 10_000}, {"level": "full", "by": "reads"}]
+    for way in ways:
+        result = rb.verify(**pair.given, **way)
+        assert result.equal
+        assert result.compared == sum(d.source_keys for d in result.databases) > filled.total
+        assert (result.detectable_share, result.unsettled) == (0, 0)
+    differences.change(pair.target, injected)
+    wanted = {one.key for one in injected}
+    # A sample is of what the source holds.
+    for way, missed in zip(ways, ({"d:surplus", "d:database"}, set[str]())):
+        result = rb.verify(**pair.given, **way, max_differences=1000, fail=False)
+        assert not result.equal
+        named = [line for line in result.differences if line.startswith("key ")]
+        assert {line.split('"')[1] for line in named} == wanted - missed
+        assert len(named) == result.differing == len(wanted - missed)

@@ -42,7 +42,7 @@ class Controller:
         )
         assert self.process.stdin
         text = {
-            name: value if isinstance(value, (bool, float, int, dict)) else str(value)
+            name: value if isinstance(value, (bool, dict, float, int)) else str(value)
             for name, value in wishes.items()
         }
         self.process.stdin.write(json.dumps(text).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""A real HAProxy that sends clients to whichever server says it is the master."""
+"""A real HAProxy, which checks which server is the master, or does what it is told."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-NAME = "haproxy-2.6"
+NAME = "haproxy-3.0"
+# It can't let clients wait: they are refused for a moment instead.
+REFUSES = "haproxy-2.6"
 # What HAProxy's own and everybody else's examples check, spelled for `tcp-check send` and `expect`.
 CHECK = (
     r'send "PING\r\n"',
@@ -30,10 +32,10 @@ CHECK = (
 )
 
 
-def find_haproxy() -> Path | None:
+def find_haproxy(name: str = NAME) -> Path | None:
     """Return the program if it is here: in REDIS_BATON_SERVERS or in the cache."""
     for folder in folders():
-        program = folder / NAME / "bin" / "haproxy"
+        program = folder / name / "bin" / "haproxy"
         if os.access(program, os.X_OK):
             return program
     return None
@@ -48,6 +50,8 @@ class HAProxy:
     interval, would tell a demoted server a second later.
 
     Servers that are `disabled` get nobody before `enable`: an empty one is a master too.
+    Without `check` it takes all others for good. `split` has a frontend beside the backend in place
+    of a `listen` section.
     """
 
     def __init__(
@@ -60,6 +64,9 @@ class HAProxy:
         fall: int = 1,
         rise: int = 1,
         disabled: Collection[str] = (),
+        check: bool = True,
+        split: bool = False,
+        level: str = "admin",
     ) -> None:
         """Prepare it; `start` runs it."""
         self.host = "127.0.0.1"
@@ -71,24 +78,33 @@ class HAProxy:
         self._process: subprocess.Popen[bytes] | None = None
         # A unix socket's path may have 107 characters.
         self._socket_folder = tempfile.TemporaryDirectory(prefix="rb-")
-        self._socket = Path(self._socket_folder.name) / "s"
+        self.socket = Path(self._socket_folder.name) / "s"
+        self.tcp_socket = f"{self.host}:{self.port + 1}"
         folder.mkdir(parents=True, exist_ok=True)
+        bind = f"  bind {self.address}"
+        checks = [
+            "  option tcp-check",
+            "  tcp-check connect",
+            *(f"  tcp-check {rule}" for rule in CHECK),
+            f"  default-server check inter {inter} fall {fall} rise {rise}",
+            "  default-server on-marked-down shutdown-sessions",
+        ]
         lines = [
             "global",
-            f"  stats socket {self._socket} mode 600 level admin",
+            f"  stats socket {self.socket} mode 600 level {level}",
+            f"  stats socket {self.tcp_socket} level {level}",
             "defaults",
             "  mode tcp",
             "  timeout connect 1s",
             "  timeout check 100ms",
             "  timeout client 1h",
             "  timeout server 1h",
-            "listen redis",
-            f"  bind {self.address}",
-            "  option tcp-check",
-            "  tcp-check connect",
-            *(f"  tcp-check {rule}" for rule in CHECK),
-            f"  default-server check inter {inter} fall {fall} rise {rise}",
-            "  default-server on-marked-down shutdown-sessions",
+            *(
+                ["frontend clients", bind, "  default_backend redis", "backend redis"]
+                if split
+                else ["listen redis", bind]
+            ),
+            *(checks if check else []),
             *(
                 f"  server {name} {address}{' disabled' if name in disabled else ''}"
                 for name, address in servers.items()
@@ -132,14 +148,15 @@ class HAProxy:
             return False
         # `INI` is before the first check, a star is a check that runs for the first time.
         return all(
-            row["check_status"][:1] == "L" or row["status"] == "MAINT" for row in found.values()
+            row["check_status"][:1] == "L" or row["status"] in {"MAINT", "no check"}
+            for row in found.values()
         )
 
     def command(self, line: str) -> str:
         """Send a line to the runtime API, such as `show stat`, and return what it answers."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(5)
-            connection.connect(str(self._socket))
+            connection.connect(str(self.socket))
             connection.sendall(f"{line}\n".encode())
             return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
@@ -161,11 +178,15 @@ class HAProxy:
         """Return what it has said."""
         return self.logfile.read_text(errors="replace") if self.logfile.exists() else "(no log)"
 
-    def close(self) -> None:
-        """End it at once, connections and all, and give its port back."""
+    def kill(self) -> None:
+        """End it at once, connections and all; `start` runs it again, as its file says."""
         if self._process is not None and self.alive:
             self._process.kill()
             self._process.wait(STOP_TIME)
+
+    def close(self) -> None:
+        """End it at once, connections and all, and give its port back."""
+        self.kill()
         self._socket_folder.cleanup()
         if self._block:
             release_block(self._block)
@@ -183,4 +204,4 @@ class HAProxy:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<{NAME} on {self.address}>"
+        return f"<HAProxy on {self.address}>"

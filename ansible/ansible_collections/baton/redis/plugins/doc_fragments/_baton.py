@@ -258,6 +258,54 @@ options:
         REWRITE)).
     type: bool
     default: true
+  hooks:
+    description:
+      - Commands to run at moments of the handover, on the host the task runs on. Each is a list of
+        words, a program and its arguments. No shell reads them.
+      - A command finds the facts in its environment, as C(REDIS_BATON_MOMENT),
+        C(REDIS_BATON_STEP), C(REDIS_BATON_SOURCE), C(REDIS_BATON_TARGET), C(REDIS_BATON_FROM),
+        C(REDIS_BATON_TO) and C(REDIS_BATON_SERVING), and as JSON on its standard input. Addresses
+        are C(host:port). The rest of its environment is that of the task.
+      - Another status than 0 is a failure, and so is one that O(hook_timeout) ends.
+      - Where the task is killed, its guard, or the task run again, runs a command again that may
+        have been run already. So a command looks first and does what is left to do.
+      - Where nothing is handed over, as in a second run or in check mode, none is run.
+    type: dict
+    suboptions:
+      before:
+        description:
+          - Before anything is changed. If it fails, nothing is.
+        type: list
+        elements: str
+      paused:
+        description:
+          - While writes wait and the server that is promoted next has everything, in each attempt
+            that gets so far. If it fails, the pause ends and all is as before.
+        type: list
+        elements: str
+      promoted:
+        description:
+          - When the promoted server serves and clients were led to it. It may lead them itself. If
+            it fails, that is a warning, and the task run again runs it again.
+        type: list
+        elements: str
+      after:
+        description:
+          - When all is done. If it fails, that is a warning.
+        type: list
+        elements: str
+      undone:
+        description:
+          - When the handover did not come about after O(hooks.before) or O(hooks.paused) was run or
+            failed, or was taken back. If it fails, that is a warning.
+        type: list
+        elements: str
+  hook_timeout:
+    description:
+      - How long each of the O(hooks) may take, in seconds. It is killed then, with all that it has
+        started. The one under the pause may take three quarters of O(pause_budget) at most.
+    type: float
+    default: 30.0
   guard:
     description:
       - Whether a process of its own stands by on the host the task runs on. If the task is killed
@@ -278,11 +326,46 @@ options:
       - With V(sentinel) they ask Sentinel, which is told. Each server stays at its own port.
       - With V(none) they are moved by other means, such as a load balancer or a change in the
         applications' configuration.
+      - With V(haproxy) they come through HAProxies, which are told to let them wait and then to
+        send them to the target. See O(haproxy).
       - A rollback leads clients back the way they came, which the journal knows. It needs this
         only for the passwords in it.
     type: str
-    choices: [takeover, sentinel, none]
+    choices: [takeover, haproxy, sentinel, none]
     default: takeover
+  haproxy:
+    description:
+      - The HAProxies that clients come through, with O(redirect=haproxy).
+      - In each, the source's server is found by its address. If the target has one in the same
+        backend, the two change their state, otherwise the source's is given the target's address.
+    type: dict
+    suboptions:
+      sockets:
+        description:
+          - The sockets of their runtime API, as paths on the host the task runs on, or as
+            C(host:port).
+          - Each needs C(level admin).
+        type: list
+        elements: str
+        required: true
+      frontends:
+        description: The frontends that lead to the source, besides C(listen) sections.
+        type: list
+        elements: str
+      backends:
+        description: The backends to look in. Without it all of them.
+        type: list
+        elements: str
+      source_servers:
+        description:
+          - The source's servers as C(backend/server), where they can't be found by its address.
+        type: list
+        elements: str
+      target_servers:
+        description:
+          - The target's servers as C(backend/server), where they can't be found by its address.
+        type: list
+        elements: str
   sentinel:
     description:
       - The sentinels, with O(redirect=sentinel).

@@ -55,14 +55,32 @@ HANDOVER = {
     "replication_user": {"type": "str"},
     "replication_password": {"type": "str", "no_log": True},
     "rewrite": {"type": "bool", "default": True},
+    "hooks": {
+        "type": "dict",
+        "options": {
+            moment: {"type": "list", "elements": "str"}
+            for moment in ("before", "paused", "promoted", "after", "undone")
+        },
+    },
+    "hook_timeout": {"type": "float", "default": 30.0},
     "guard": {"type": "bool", "default": True},
 }
 # How clients are moved, and what each way has to know.
 REDIRECT = {
     "redirect": {
         "type": "str",
-        "choices": ["takeover", "sentinel", "none"],
+        "choices": ["takeover", "haproxy", "sentinel", "none"],
         "default": "takeover",
+    },
+    "haproxy": {
+        "type": "dict",
+        "options": {
+            "sockets": {"type": "list", "elements": "str", "required": True},
+            "frontends": {"type": "list", "elements": "str"},
+            "backends": {"type": "list", "elements": "str"},
+            "source_servers": {"type": "list", "elements": "str"},
+            "target_servers": {"type": "list", "elements": "str"},
+        },
     },
     "sentinel": {
         "type": "dict",
@@ -167,6 +185,8 @@ def run_step(module, step):
     connection = connection_spec(PAIR)
     own = {k: v for k, v in module.params.items() if k not in connection and v is not None}
     own = with_redirect(own)
+    if "hooks" in own:
+        own["hooks"] = {k: v for k, v in own["hooks"].items() if v is not None}
     try:
         result = getattr(redis_baton, step)(
             **endpoints(module.params),

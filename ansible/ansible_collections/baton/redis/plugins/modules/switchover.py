@@ -56,6 +56,15 @@ EXAMPLES = r"""
     login_host: redis-2.example.com
     redirect: none
 
+- name: Change the address in the DNS as soon as the new server serves
+  baton.redis.switchover:
+    source_host: redis-1.example.com
+    login_host: redis-2.example.com
+    redirect: none
+    hooks:
+      promoted: [/usr/local/bin/point-redis-at-serving]
+      undone: [/usr/local/bin/point-redis-at-serving]
+
 - name: Take no moment in which the server is slow, and cut off a controller that hangs
   baton.redis.switchover:
     source_port: 6379

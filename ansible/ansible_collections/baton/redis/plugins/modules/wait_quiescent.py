@@ -11,7 +11,11 @@ short_description: Wait until no application uses the old Redis or Valkey any mo
 version_added: 0.1.0
 description:
   - Waits until the source has received no application command for O(quiet_for).
-    The upgrade's own traffic, that of replicas and that of Sentinel do not count.
+    The upgrade's own traffic, that of replicas and that of Sentinel do not count, nor do commands
+    that only look at the server or at their own connection, such as C(PING) and C(INFO).
+  - It counts what the server counts, so nothing that comes between two looks is missed. It looks
+    ten times a second, or less often where a look takes the server long, such as with thousands
+    of connections.
   - Changes nothing. In check mode it looks once and does not wait.
   - When the time is up, the task fails and says who is still active. The servers stay as they
     are.
@@ -28,6 +32,18 @@ options:
       - How long to wait in all, in seconds.
     type: float
     default: 60.0
+  monitor:
+    description:
+      - For how long C(MONITOR) is asked first who sends which commands, in seconds, up to 60. Also
+        in check mode. Without it the server is not asked that.
+      - It costs a busy server a part of its throughput while it runs, since every command of all
+        clients is shown to it. What the commands are sent with is thrown away.
+    type: float
+  monitor_lines:
+    description:
+      - The number of commands after which C(MONITOR) ends at the latest.
+    type: int
+    default: 10000
 extends_documentation_fragment:
   - baton.redis._baton
   - baton.redis._baton.attributes
@@ -43,6 +59,14 @@ EXAMPLES = r"""
     login_port: 6380
     quiet_for: 10
     wait_timeout: 600
+
+- name: Who still sends what to the old server?
+  baton.redis.wait_quiescent:
+    source_port: 6379
+    login_port: 6380
+    monitor: 2
+  check_mode: true
+  register: traffic
 """
 
 RETURN = r"""
@@ -57,7 +81,7 @@ quiet_seconds:
   returned: success
   type: float
 active:
-  description: Who sent the last ones.
+  description: Who sent commands meanwhile, most first. The list ends at 1000.
   returned: success
   type: list
   elements: dict
@@ -73,10 +97,22 @@ active:
     name:
       description: The name it gave itself.
       type: str
+    library:
+      description: Its client library and version, where the server knows.
+      type: str
     command:
       description: Its last command.
       type: str
       sample: get
+    calls:
+      description:
+        - How many commands it has sent, where the server counts them (Valkey 8.0, Redis 8.6).
+      type: int
+      sample: 12
+    commands:
+      description: How many of each, with O(monitor).
+      type: dict
+      sample: {"get": 12}
 commands:
   description: How many calls of each command were seen.
   returned: success
@@ -141,6 +177,8 @@ def main():
     module = baton_module(
         quiet_for={"type": "float", "default": 1.0},
         wait_timeout={"type": "float", "default": 60.0},
+        monitor={"type": "float"},
+        monitor_lines={"type": "int", "default": 10000},
     )
     facts = run_step(module, "wait_quiescent")
     module.exit_json(

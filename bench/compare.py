@@ -1,0 +1,107 @@
+"""One comparison in a process of its own, as `bench.verify` starts it.
+
+It says `ready`, waits for a line, compares, and says what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import redis
+import redis_baton
+
+AT_A_TIME = 1000
+COMPARE_TIME = 3600.0
+
+
+def main() -> None:
+    """Do what the argument says."""
+    job = json.loads(sys.argv[1])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    before = _most_memory()
+    began = time.monotonic()
+    kind, *rest = job["command"]
+    if kind == "ours":
+        equal = _ours(job, rest[0])
+    elif kind == "redis-py":
+        equal = _dumps(job["old"], job["new"])
+    else:
+        equal = _full_check(rest[0], job["old"], job["new"])
+    seconds = time.monotonic() - began
+    print(json.dumps({"equal": equal, "seconds": seconds, "bytes": _most_memory() - before}))
+
+
+def _most_memory() -> int:
+    """Return the most that this process, or one that it has run, had in memory."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return 1024 * max(resource.getrusage(kind).ru_maxrss for kind in kinds)
+
+
+def _ours(job: dict[str, str], by: str) -> bool:
+    return redis_baton.verify(
+        source=job["old"],
+        target=job["new"],
+        journal_dir=job["journal_dir"],
+        level="full",
+        by=by,  # type: ignore[arg-type]  # one of the two
+        fail=False,
+    ).equal
+
+
+def _dumps(old: str, new: str) -> bool:
+    """Compare as scripts do: SCAN on the source, DUMP and PTTL on both.
+
+    DUMP differs between versions although the data does not, so it is only read here: to compare
+    what it holds would take longer still.
+    """
+    with redis.Redis.from_url(old) as source:
+        databases = [int(name.removeprefix("db")) for name in source.info("keyspace")]
+    for db in databases:
+        with redis.Redis.from_url(old, db=db) as here, redis.Redis.from_url(new, db=db) as there:
+            cursor = -1
+            while cursor:
+                cursor, keys = here.scan(max(cursor, 0), count=AT_A_TIME)
+                if not _alike(here, there, keys):
+                    return False
+    return True
+
+
+def _alike(here: redis.Redis, there: redis.Redis, keys: list[bytes]) -> bool:
+    found = []
+    for client in (here, there):
+        with client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.dump(key)
+                pipeline.pttl(key)
+            found.append(pipeline.execute())
+    return all((one is None) == (other is None) for one, other in zip(*found))
+
+
+def _full_check(binary: str, old: str, new: str) -> bool:
+    """Run RedisFullCheck; what it calls a conflict is not looked at: it has false ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [
+                *(binary, "-s", urlsplit(old).netloc, "-t", urlsplit(new).netloc),
+                *("--comparemode=1", "--comparetimes=1", "--parallel=2", "--batchcount=1024"),
+                *("--db", str(Path(folder) / "result"), "--log", str(Path(folder) / "log")),
+                "--qps=1000000",
+            ],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            timeout=COMPARE_TIME,
+        )
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,311 @@
+//! A connection for many small reads: replies stay the bytes that came, to be compared without being taken apart.
+
+use std::{ops::Range, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpStream, UnixStream},
+};
+
+use tokio_rustls::TlsConnector;
+
+use super::{RESPONSE_TIMEOUT, Said, Server};
+use crate::{
+    endpoint::Endpoint,
+    error::{Code, Error, Result},
+};
+
+/// How much is read at once.
+const READ: usize = 64 << 10;
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// The connection.
+pub struct Raw {
+    server: Server,
+    stream: Box<dyn Stream>,
+    out: Vec<u8>,
+    asked: usize,
+}
+
+impl Raw {
+    /// Connects to the same server and logs in.
+    pub async fn open(server: &Server) -> Result<Self> {
+        let endpoint = &server.endpoint;
+        let connecting = server.run.interruptible(tokio::time::timeout(endpoint.connect_timeout, dial(endpoint)));
+        let stream = match connecting.await? {
+            Ok(stream) => stream.map_err(|error| error.at(server))?,
+            Err(_) => return Err(silent(server, endpoint.connect_timeout)),
+        };
+        let mut raw = Raw { server: server.clone(), stream, out: Vec::new(), asked: 0 };
+        if let Some(password) = &endpoint.password {
+            let login = [Some(&b"AUTH"[..]), endpoint.user.as_deref().map(str::as_bytes), Some(password.as_bytes())];
+            raw.ask(&login.into_iter().flatten().collect::<Vec<_>>());
+        }
+        raw.ask(&[b"CLIENT", b"SETNAME", super::CLIENT_NAME.as_bytes()]);
+        let replies = raw.replies().await?;
+        // Where the account may not set the name, nothing depends on it.
+        match replies.refusal(0).filter(|_| endpoint.password.is_some()) {
+            Some(said) => Err(raw.refused("AUTH", &said)),
+            None => Ok(raw),
+        }
+    }
+
+    /// Adds a command to those that are sent next.
+    pub fn ask(&mut self, words: &[&[u8]]) {
+        self.begin(words.len());
+        words.iter().for_each(|word| self.word(word));
+    }
+
+    /// Adds a command of so many words, which follow.
+    pub fn begin(&mut self, words: usize) {
+        self.asked += 1;
+        self.head(b'*', words);
+    }
+
+    /// Adds a word of it.
+    pub fn word(&mut self, word: &[u8]) {
+        self.head(b'$', word.len());
+        self.out.extend_from_slice(word);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    fn head(&mut self, kind: u8, number: usize) {
+        self.out.push(kind);
+        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Sends what was added, and waits for all replies.
+    pub async fn replies(&mut self) -> Result<Replies> {
+        let (out, asked) = (std::mem::take(&mut self.out), std::mem::take(&mut self.asked));
+        let mut replies = Replies { bytes: Vec::with_capacity(READ), ends: Vec::with_capacity(asked) };
+        let stream = &mut self.stream;
+        let exchange = async {
+            stream.write_all(&out).await?;
+            let mut reading = Reading::default();
+            while replies.ends.len() < asked {
+                replies.bytes.reserve(READ);
+                if stream.read_buf(&mut replies.bytes).await? == 0 {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                }
+                while replies.ends.len() < asked
+                    && let Some(end) = reading.next(&replies.bytes)?
+                {
+                    replies.ends.push(end);
+                }
+            }
+            Ok(())
+        };
+        match self.server.run.interruptible(tokio::time::timeout(RESPONSE_TIMEOUT, exchange)).await? {
+            Ok(Ok(())) => Ok(replies),
+            Ok(Err(error)) => Err(lost(&self.server, &error)),
+            Err(_) => Err(silent(&self.server, RESPONSE_TIMEOUT)),
+        }
+    }
+
+    /// What a refusal means.
+    pub fn refused(&self, command: &str, said: &Said) -> Error {
+        self.server.refused(&super::Command::new([command]), said)
+    }
+}
+
+async fn dial(endpoint: &Endpoint) -> Result<Box<dyn Stream>> {
+    let broke = |error: std::io::Error| Error::new(Code::ConnectionLost, format!("can't be reached any more: {error}"));
+    if let Some(path) = &endpoint.unix_socket {
+        return Ok(Box::new(UnixStream::connect(path).await.map_err(broke)?));
+    }
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(broke)?;
+    stream.set_nodelay(true).map_err(broke)?;
+    let Some(tls) = &endpoint.tls else { return Ok(Box::new(stream)) };
+    let (config, name) = super::tls::terms(endpoint, tls)?;
+    let session = TlsConnector::from(config).connect(name, stream).await;
+    let failed = |error| Error::new(Code::TlsFailed, format!("the TLS handshake failed: {error}"));
+    Ok(Box::new(session.map_err(failed)?))
+}
+
+fn lost(server: &Server, error: &std::io::Error) -> Error {
+    Error::new(Code::ConnectionLost, format!("the connection broke: {error}")).at(server)
+}
+
+fn silent(server: &Server, given: Duration) -> Error {
+    Error::new(Code::ConnectionLost, format!("did not answer within {} seconds", given.as_secs_f64())).at(server)
+}
+
+/// Replies as they came, in the order of the commands.
+pub struct Replies {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Replies {
+    /// The bytes of a reply.
+    pub fn of(&self, n: usize) -> &[u8] {
+        let start = n.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[n]]
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// What the server said instead of doing what it was told.
+    pub fn refusal(&self, n: usize) -> Option<Said> {
+        let text = self.of(n).strip_prefix(b"-")?;
+        let text = String::from_utf8_lossy(line(text)).into_owned();
+        Some(Said { word: text.split(' ').next().unwrap_or_default().to_owned(), text })
+    }
+}
+
+/// The first line of a reply, without its end.
+fn line(reply: &[u8]) -> &[u8] {
+    reply.split(|byte| *byte == b'\r').next().unwrap_or_default()
+}
+
+/// A whole number; none for another reply.
+pub fn number(reply: &[u8]) -> Option<i64> {
+    std::str::from_utf8(line(reply).strip_prefix(b":")?).ok()?.parse().ok()
+}
+
+/// The text of a status or bulk reply; none for nil, and for another reply.
+pub fn bulk(reply: &[u8]) -> Option<&[u8]> {
+    match reply.first()? {
+        b'+' => line(reply).get(1..),
+        b'$' => {
+            let head = line(reply);
+            let length: usize = std::str::from_utf8(&head[1..]).ok()?.parse().ok()?;
+            reply.get(head.len() + 2..head.len() + 2 + length)
+        }
+        _ => None,
+    }
+}
+
+/// The elements of an array, each as a reply of its own; none for another reply.
+pub fn array(reply: &[u8]) -> Vec<&[u8]> {
+    if reply.first() != Some(&b'*') {
+        return Vec::new();
+    }
+    let mut reading = Reading { at: line(reply).len() + 2, left: 0 };
+    let mut found = Vec::new();
+    let mut start = reading.at;
+    while start < reply.len()
+        && let Ok(Some(end)) = reading.next(reply)
+    {
+        found.push(&reply[start..end]);
+        start = end;
+    }
+    found
+}
+
+/// How far the replies in a buffer were looked through.
+#[derive(Default)]
+struct Reading {
+    at: usize,
+    /// Values that the reply at hand still lacks.
+    left: u64,
+}
+
+impl Reading {
+    /// Where the next reply ends; none if it has not come in full.
+    fn next(&mut self, bytes: &[u8]) -> std::io::Result<Option<usize>> {
+        let odd = || std::io::Error::new(std::io::ErrorKind::InvalidData, "a reply is none of the protocol");
+        self.left = self.left.max(1);
+        while self.left > 0 {
+            let Some(head) = head(bytes, self.at) else { return Ok(None) };
+            let next = head.end + 2;
+            let kind = *bytes.get(self.at).ok_or_else(odd)?;
+            let length = || std::str::from_utf8(&bytes[head.start + 1..head.end]).ok()?.parse::<i64>().ok();
+            match kind {
+                b'+' | b'-' | b':' => self.at = next,
+                b'$' => {
+                    let text = match usize::try_from(length().ok_or_else(odd)?) {
+                        Ok(length) => length.checked_add(2).and_then(|text| next.checked_add(text)).ok_or_else(odd)?,
+                        Err(_) => next, // nil
+                    };
+                    if bytes.len() < text {
+                        return Ok(None);
+                    }
+                    self.at = text;
+                }
+                b'*' => {
+                    self.left += u64::try_from(length().ok_or_else(odd)?).unwrap_or(0);
+                    self.at = next;
+                }
+                _ => return Err(odd()),
+            }
+            self.left -= 1;
+        }
+        Ok(Some(self.at))
+    }
+}
+
+/// The line that begins there, if all of it has come.
+fn head(bytes: &[u8], at: usize) -> Option<Range<usize>> {
+    let length = bytes.get(at..)?.iter().position(|byte| *byte == b'\n')?;
+    (length > 0).then(|| at..at + length - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const REPLIES: &[u8] = b"+OK\r\n$-1\r\n*2\r\n$3\r\na\nb\r\n*2\r\n:1\r\n*0\r\n-ERR no\r\n*-1\r\n$0\r\n\r\n";
+
+    fn ends(bytes: &[u8], pieces: &[usize]) -> Vec<usize> {
+        let mut reading = Reading::default();
+        let mut found = Vec::new();
+        for upto in pieces {
+            while let Ok(Some(end)) = reading.next(&bytes[..*upto]) {
+                found.push(end);
+                if end == *upto {
+                    break;
+                }
+            }
+        }
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn replies_are_told_apart_wherever_they_are_cut(mut cuts in prop::collection::vec(0..REPLIES.len(), 0..8)) {
+            cuts.sort_unstable();
+            cuts.push(REPLIES.len());
+            prop_assert_eq!(ends(REPLIES, &cuts), ends(REPLIES, &[REPLIES.len()]));
+            prop_assert_eq!(ends(REPLIES, &cuts).len(), 6);
+        }
+
+        #[test]
+        fn whatever_comes_is_no_panic(bytes in prop::collection::vec(prop::sample::select(b"*$+-:0129\r\nx".to_vec()), 0..64)) {
+            let mut reading = Reading::default();
+            for _ in 0..100 {
+                match reading.next(&bytes) {
+                    Ok(Some(_)) => {}
+                    _ => break,
+                }
+            }
+            array(&bytes);
+            bulk(&bytes);
+            number(&bytes);
+        }
+    }
+
+    #[test]
+    fn elements_are_replies() {
+        let reply = b"*3\r\n$3\r\na\nb\r\n*2\r\n:1\r\n*0\r\n:-7\r\n";
+        let elements = array(reply);
+        assert_eq!(elements.len(), 3);
+        assert_eq!((bulk(elements[0]), number(elements[2])), (Some(&b"a\nb"[..]), Some(-7)));
+        assert_eq!(
+            (bulk(b"+string\r\n"), bulk(b"$-1\r\n"), bulk(b"$0\r\n\r\n")),
+            (Some(&b"string"[..]), None, Some(&b""[..]))
+        );
+    }
+}

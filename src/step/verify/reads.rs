@@ -1,0 +1,313 @@
+//! Every key, read on both servers. SCAN goes over the replica, to spare the one that serves.
+//!
+//! The names on the one that serves are gone through only where it can have keys that the replica lacks: if the counts
+//! were equal at one offset, and it has every key of the replica, it has no others.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Mutex as Turn;
+
+use super::{
+    Comparison, Key, Options,
+    bookmark::{Bookmark, Names},
+    page::Lane,
+    typed::{self, Eyes},
+};
+use crate::{
+    decide::throttle::Throttle,
+    error::Result,
+    pair::Pair,
+    run::Event,
+    server::{Server, info::with_field_ttls, raw::Raw},
+};
+
+/// Pages that are compared at the same time: while one waits for a server, the other is at work.
+const LANES: usize = 3;
+
+/// Names in a page of SCAN: many on the replica, where nobody waits, fewer on the one that serves.
+const NAMES_OF_REPLICA: usize = 1000;
+const NAMES_OF_MASTER: usize = 200;
+
+/// Keys that are read at a time. Fewer cost more commands, more keep others waiting.
+const PAGE: usize = 200;
+
+/// How many candidates are looked at together.
+const GROUP: usize = 128;
+
+/// How often the one that serves is asked how fast it answers, and how often it is decided what follows.
+const PROBE: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often the caller is told, and the bookmark written: so much is done again after a controller was killed.
+const TELL: Duration = Duration::from_millis(500);
+const WRITE: Duration = Duration::from_secs(5);
+
+/// Compares them.
+pub async fn compare(
+    pair: &Pair,
+    master: &Server,
+    replica: &Server,
+    options: &Options,
+    seen: &mut Comparison,
+) -> Result<()> {
+    if pair.run.dry {
+        pair.run.warn("keys are not read in a dry run");
+        return Ok(());
+    }
+    let began = Instant::now();
+    let bookmark = match options.resume {
+        true => Bookmark::read(pair, master, replica, seen)?,
+        false => None,
+    };
+    let work = Work {
+        pair,
+        fields_expire: fields_expire(master, replica).await?,
+        eyes: Turn::new(Eyes::open(pair, master, replica).await?),
+        total: seen.databases.iter().map(|d| d.target_keys).sum(),
+        pace: Mutex::new(Pace {
+            throttle: Throttle::new(options.max_latency, options.rate),
+            next: began,
+            began,
+            done: 0,
+            before: seen.compared,
+        }),
+        scan: Turn::new(Scan::default()),
+        place: Mutex::new(bookmark.unwrap_or_else(|| Bookmark::of(master, replica))),
+        seen: Mutex::new(seen),
+    };
+    let mut probe = Raw::open(master).await?;
+    let done = tokio::select! {
+        biased;
+        done = work.all(master, replica) => done,
+        failed = work.watch(&mut probe) => failed,
+    };
+    let mut place = work.place.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let slowed = lock(&work.pace).throttle.slowed();
+    let seen = work.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    seen.slowed = slowed;
+    if let Err(error) = done {
+        if let Err(unwritten) = place.write(pair, seen) {
+            pair.run.warn(unwritten.to_string());
+        }
+        return Err(error);
+    }
+    let moving = std::mem::take(&mut place.moving);
+    typed::settle(pair, master, replica, moving, options.wait_timeout, seen).await?;
+    Bookmark::remove(pair)
+}
+
+/// What the lanes share.
+struct Work<'a> {
+    pair: &'a Pair,
+    /// The databases in which hash fields expire.
+    fields_expire: Vec<u32>,
+    eyes: Turn<Eyes<'a>>,
+    total: u64,
+    pace: Mutex<Pace>,
+    scan: Turn<Scan>,
+    place: Mutex<Bookmark>,
+    seen: Mutex<&'a mut Comparison>,
+}
+
+/// Where SCAN stands in the database at hand.
+#[derive(Default)]
+struct Scan {
+    /// The cursor of the next page; none at the end.
+    next: Option<String>,
+    pages: u64,
+    /// The cursors of the pages that are being compared.
+    under_way: BTreeMap<u64, String>,
+}
+
+/// How fast it goes.
+struct Pace {
+    throttle: Throttle,
+    /// When the next page may begin.
+    next: Instant,
+    began: Instant,
+    /// Keys that were read since then.
+    done: u64,
+    /// Keys that were compared before, where it goes on.
+    before: u64,
+}
+
+impl Pace {
+    fn speed(&self) -> f64 {
+        self.done as f64 / self.began.elapsed().as_secs_f64().max(0.001)
+    }
+
+    /// When a page of so many keys may begin.
+    fn turn(&mut self, keys: usize) -> Instant {
+        let start = self.next.max(Instant::now());
+        self.next = start + Duration::from_secs_f64(keys as f64 / self.throttle.rate());
+        start
+    }
+}
+
+impl Work<'_> {
+    async fn all(&self, master: &Server, replica: &Server) -> Result<()> {
+        let mut lanes = Vec::new();
+        for _ in 0..LANES {
+            lanes.push(Lane::open(master, replica).await?);
+        }
+        let [one, two, three] = lanes.as_mut_slice() else { return Ok(()) };
+        self.look_again(1).await?;
+        for names in [Names::OfReplica, Names::OfMaster] {
+            let (databases, wanted) = {
+                let seen = lock(&self.seen);
+                let numbers: Vec<u32> = seen.databases.iter().map(|d| d.number).collect();
+                (
+                    numbers,
+                    names == Names::OfReplica || !seen.exact || !seen.differences.is_empty() || seen.differing > 0,
+                )
+            };
+            for database in databases.into_iter().filter(|_| wanted) {
+                let Some(cursor) = lock(&self.place).enter(names, database) else { continue };
+                for lane in [&mut *one, &mut *two, &mut *three] {
+                    lane.select(database).await?;
+                }
+                *self.scan.lock().await = Scan { next: Some(cursor), ..Scan::default() };
+                tokio::try_join!(self.lane(one), self.lane(two), self.lane(three))?;
+                self.look_again(1).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes page after page.
+    async fn lane(&self, lane: &mut Lane) -> Result<()> {
+        loop {
+            let (names, database) = {
+                let place = lock(&self.place);
+                (place.names, place.database)
+            };
+            let (page, keys) = {
+                let mut scan = self.scan.lock().await;
+                let Some(cursor) = scan.next.take() else { return Ok(()) };
+                let (raw, count) = match names {
+                    Names::OfReplica => (&mut lane.replica, NAMES_OF_REPLICA),
+                    Names::OfMaster => (&mut lane.master, NAMES_OF_MASTER),
+                };
+                let (next, keys) = Lane::scan(raw, &cursor, count).await?;
+                scan.next = (next != "0").then_some(next);
+                scan.pages += 1;
+                let page = scan.pages;
+                scan.under_way.insert(page, cursor);
+                (page, keys)
+            };
+            let mut equal = 0;
+            for keys in keys.chunks(PAGE) {
+                equal += self.page(lane, names, database, keys).await?;
+            }
+            // Not before: of a page that is interrupted all is done again.
+            lock(&self.seen).compared += equal;
+            let mut scan = self.scan.lock().await;
+            scan.under_way.remove(&page);
+            let oldest = scan.under_way.values().next().or(scan.next.as_ref());
+            lock(&self.place).cursor = oldest.cloned();
+        }
+    }
+
+    /// Compares some keys at once, and returns how many are equal.
+    async fn page(&self, lane: &mut Lane, names: Names, database: u32, keys: &[Vec<u8>]) -> Result<u64> {
+        let start = lock(&self.pace).turn(keys.len());
+        let wait = start.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            self.pair.run.sleep(wait).await?;
+        }
+        let found = match names {
+            Names::OfReplica => lane.compare(keys, self.fields_expire.contains(&database)).await?,
+            Names::OfMaster => lane.missing(keys).await?,
+        };
+        if names == Names::OfReplica {
+            lock(&self.pace).done += keys.len() as u64;
+        }
+        let waiting = {
+            let candidates = &mut lock(&self.place).candidates;
+            candidates.extend(found.candidates.into_iter().map(|name| Key { database, name }));
+            candidates.len()
+        };
+        if waiting >= GROUP {
+            self.look_again(GROUP).await?;
+        }
+        Ok(found.equal)
+    }
+
+    /// Looks at candidates, if there are so many. They are all of one database. Those that do not rest wait until the end.
+    async fn look_again(&self, least: usize) -> Result<()> {
+        let mut eyes = self.eyes.lock().await;
+        loop {
+            let group: Vec<Key> = lock(&self.place).candidates.iter().take(GROUP).cloned().collect();
+            if group.len() < least {
+                return Ok(());
+            }
+            let verdicts = eyes.look(&group).await?;
+            let mut seen = lock(&self.seen);
+            let moving = group.iter().zip(verdicts).filter_map(|(key, verdict)| seen.take(key, verdict));
+            let mut place = lock(&self.place);
+            place.moving.extend(moving);
+            // Not before: who interrupts this must find them in the bookmark.
+            place.candidates.drain(..group.len());
+        }
+    }
+
+    /// Sees how fast the one that serves answers, decides how fast it goes on, and tells the caller.
+    async fn watch(&self, probe: &mut Raw) -> Result<()> {
+        let now = Instant::now();
+        let (mut slowest, mut looked, mut told, mut written) = (Duration::ZERO, now, now, now);
+        let mut warned = false;
+        loop {
+            let asked = Instant::now();
+            probe.ask(&[b"PING"]);
+            probe.replies().await?;
+            slowest = slowest.max(asked.elapsed());
+            if looked.elapsed() >= LOOK {
+                let mut pace = lock(&self.pace);
+                let speed = pace.speed();
+                pace.throttle.look(slowest, speed);
+                (slowest, looked) = (Duration::ZERO, Instant::now());
+            }
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                self.tell();
+            }
+            if written.elapsed() >= WRITE {
+                written = Instant::now();
+                // Without it this comparison is no worse: it can't be resumed if it is interrupted.
+                if let Err(unwritten) = lock(&self.place).write(self.pair, &lock(&self.seen))
+                    && !std::mem::replace(&mut warned, true)
+                {
+                    self.pair.run.warn(unwritten.to_string());
+                }
+            }
+            self.pair.run.sleep(PROBE).await?;
+        }
+    }
+
+    fn tell(&self) {
+        let pace = lock(&self.pace);
+        let done = pace.before + pace.done;
+        let speed = pace.speed();
+        self.pair.run.emit(&Event::Comparing {
+            done,
+            total: self.total,
+            rate: speed as u64,
+            seconds_left: (speed > 0.0).then(|| self.total.saturating_sub(done) as f64 / speed),
+        });
+    }
+}
+
+/// The databases in which hash fields expire on either.
+async fn fields_expire(master: &Server, replica: &Server) -> Result<Vec<u32>> {
+    let mut numbers = with_field_ttls(&master.info("keyspace").await?);
+    numbers.extend(with_field_ttls(&replica.info("keyspace").await?));
+    Ok(numbers)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,175 @@
+//! Given keys, read by their types on both servers, until each is equal, different, or out of time.
+//!
+//! A key differs only where the replica has everything that made the master's content: the master is read, its offset
+//! noted, the replica read once it has reached that, and the master read again. If nobody has written to the key
+//! meanwhile (`WATCH` tells), what the replica lacks is a difference; else the key is looked at again later.
+
+use std::time::Duration;
+
+use redis::Value;
+
+use super::{
+    Comparison, Key,
+    content::{self, Content, Reader},
+};
+use crate::{
+    error::Result,
+    pair::Pair,
+    run::Deadline,
+    server::{Command, Server},
+};
+
+/// How many keys are looked at together at first. Those that do not rest for so long are then looked at in smaller
+/// groups, down to one by one.
+const TOGETHER: usize = 64;
+
+/// How long the replica may take to have what the master had when a difference was seen.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
+
+/// The longest rest between two looks.
+const LONGEST_REST: Duration = Duration::from_millis(500);
+
+/// What a look at one key shows.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Equal,
+    Gone,
+    Differs(String),
+    NotComparable(String),
+    Moving,
+}
+
+/// Compares these keys, and counts each in `seen`.
+pub(crate) async fn settle(
+    pair: &Pair,
+    master: &Server,
+    replica: &Server,
+    keys: Vec<Key>,
+    within: Duration,
+    seen: &mut Comparison,
+) -> Result<()> {
+    let mut eyes = Eyes::open(pair, master, replica).await?;
+    let deadline = Deadline::after(within);
+    let mut left = keys;
+    let mut together = TOGETHER;
+    let mut rest = Duration::from_millis(2);
+    loop {
+        left.sort();
+        let mut moving = Vec::new();
+        for group in left.chunk_by(|one, other| one.database == other.database).flat_map(|of| of.chunks(together)) {
+            if deadline.passed() {
+                moving.extend_from_slice(group);
+                continue;
+            }
+            for (key, verdict) in group.iter().zip(eyes.look(group).await?) {
+                moving.extend(seen.take(key, verdict));
+            }
+        }
+        left = moving;
+        if left.is_empty() || deadline.passed() || pair.run.dry {
+            seen.unsettled += left.len() as u64;
+            return Ok(());
+        }
+        pair.run.sleep(rest).await?;
+        rest = (rest * 2).min(LONGEST_REST);
+        together = (together / 4).max(1);
+    }
+}
+
+/// A connection to each.
+pub(crate) struct Eyes<'a> {
+    pair: &'a Pair,
+    master: Server,
+    replica: Server,
+    reader: Reader,
+    /// The database that both have selected.
+    database: Option<u32>,
+}
+
+impl<'a> Eyes<'a> {
+    pub async fn open(pair: &'a Pair, master: &Server, replica: &Server) -> Result<Self> {
+        let reader = Reader::of(master, replica);
+        Ok(Eyes {
+            pair,
+            master: master.reconnect().await?,
+            replica: replica.reconnect().await?,
+            reader,
+            database: None,
+        })
+    }
+
+    /// Looks at keys of one database: a verdict for each, in their order.
+    pub async fn look(&mut self, keys: &[Key]) -> Result<Vec<Verdict>> {
+        let Some(database) = keys.first().map(|key| key.database) else { return Ok(Vec::new()) };
+        if self.database.replace(database) != Some(database) {
+            let select = Command::new(["SELECT", &database.to_string()]);
+            self.master.read(&select).await?;
+            self.replica.read(&select).await?;
+        }
+        judge(self.pair, &self.master, &self.replica, &self.reader, keys).await
+    }
+}
+
+async fn judge(pair: &Pair, master: &Server, replica: &Server, reader: &Reader, keys: &[Key]) -> Result<Vec<Verdict>> {
+    let names: Vec<&[u8]> = keys.iter().map(|key| key.name.as_slice()).collect();
+    let here = reader.read(master, &names).await?;
+    let there = reader.read(replica, &names).await?;
+    let mut verdicts: Vec<Verdict> = here.iter().zip(&there).map(|(here, there)| at_once(here, there)).collect();
+    let open: Vec<usize> = (0..names.len()).filter(|n| matches!(verdicts[*n], Verdict::Moving)).collect();
+    if open.is_empty() || pair.run.dry {
+        return Ok(verdicts);
+    }
+    let names: Vec<&[u8]> = open.iter().map(|n| names[*n]).collect();
+    let watch = names.iter().fold(Command::new(["WATCH"]), |command, name| command.word(name));
+    master.read(&watch).await?;
+    let first = reader.read(master, &names).await?;
+    // The stream may not have begun: after a diskless sync it waits for the replica's once-a-second cron.
+    let arrived = reached(pair, replica, master.replication().await?.offset).await?;
+    let there = reader.read(replica, &names).await?;
+    // It tells of a key that has expired meanwhile, which WATCH before 6.2 does not.
+    let second = reader.read(master, &names).await?;
+    let rested = arrived && untouched(master).await?;
+    for (((n, first), there), second) in open.into_iter().zip(&first).zip(&there).zip(&second) {
+        verdicts[n] = match at_once(second, there) {
+            Verdict::Moving if rested && first.same(second) && !there.torn => {
+                Verdict::Differs(content::what_differs(second, there, [master.called, replica.called]))
+            }
+            verdict => verdict,
+        };
+    }
+    Ok(verdicts)
+}
+
+/// Ends a `WATCH`, and tells whether nobody has written to its keys meanwhile: not even something that was taken back.
+async fn untouched(master: &Server) -> Result<bool> {
+    let commands = ["MULTI", "PING", "EXEC"].map(|name| Command::new([name]));
+    let mut executed = Value::Nil;
+    for (command, reply) in commands.iter().zip(master.pipeline(&commands).await?) {
+        executed = reply.map_err(|said| master.refused(command, &said))?;
+    }
+    Ok(executed != Value::Nil)
+}
+
+/// What can be told without knowing which of the two was read at what offset: that they are equal.
+fn at_once(master: &Content, replica: &Content) -> Verdict {
+    match (master.is_gone(), master.same(replica)) {
+        (true, true) => Verdict::Gone,
+        (_, false) => Verdict::Moving,
+        _ => match &master.foreign {
+            Some(kind) => Verdict::NotComparable(kind.clone()),
+            None => Verdict::Equal,
+        },
+    }
+}
+
+/// Waits until a replica has processed the stream up to there.
+async fn reached(pair: &Pair, replica: &Server, offset: u64) -> Result<bool> {
+    let deadline = Deadline::after(CATCH_UP_WITHIN);
+    while replica.replication().await?.offset < offset {
+        if deadline.passed() || pair.run.dry {
+            return Ok(false);
+        }
+        pair.run.sleep(Duration::from_millis(2)).await?;
+    }
+    Ok(true)
+}

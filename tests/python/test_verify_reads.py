@@ -1,0 +1,259 @@
+"""`verify` with every key read: under load, with large keys, slowed down, interrupted."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+import redis_baton as rb
+from redis_baton import Refused, TimedOut
+
+from tests.python.common import Pair, fails, put
+from tests.python.test_verify import spoil
+from tests.support.load import Load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import ServerFactory
+    from tests.support.certificates import Certificates
+
+FULL: dict[str, Any] = {"level": "full", "by": "reads"}
+
+
+class StopError(Exception):
+    """What a callback raises to interrupt a step."""
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.long)])
+def test_a_load_makes_no_differences(pair: Pair, times: int) -> None:
+    put(pair.source, 5000)
+    with Load(port=pair.source.port, rate=3000):
+        pair.follow(0)
+        for _ in range(times):
+            # A key that is written to all the time need not rest within a second.
+            result = rb.verify(**pair.given, **FULL, wait_timeout=1.0, fail=False)
+            assert (result.differing, result.differences) == (0, [])
+            assert result.compared >= 5000
+            assert result.equal == (result.unsettled == 0)
+
+
+def test_a_key_that_never_rests_is_not_equal(pair: Pair) -> None:
+    pair.follow(10)
+    stop = threading.Event()
+
+    def write() -> None:
+        with pair.source.client() as client:
+            while not stop.is_set():
+                with client.pipeline(transaction=False) as pipeline:
+                    for n in range(500):
+                        pipeline.set("restless", f"{n}" * 20_000)
+                    pipeline.execute()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        result = rb.verify(**pair.given, **FULL, wait_timeout=0.5, fail=False)
+        assert (result.differing, result.differences) == (0, [])
+        assert result.equal == (result.unsettled == 0)
+        with pytest.raises(TimedOut) as raised:
+            _until_unsettled(pair)
+        assert (raised.value.reason, raised.value.state) == ("unsettled", "unchanged")
+    finally:
+        stop.set()
+        writer.join()
+
+
+def _until_unsettled(pair: Pair) -> None:
+    """Compare until the key does not rest: by chance it may."""
+    for _ in range(20):
+        rb.verify(**pair.given, **FULL, wait_timeout=0.2)
+
+
+@pytest.mark.parametrize("members", [50_000, pytest.param(1_000_000, marks=pytest.mark.long)])
+def test_one_member_of_a_large_key(pair: Pair, members: int) -> None:
+    fill = {
+        "set": "redis.call('SADD', KEYS[1], 'm' .. n)",
+        "hash": "redis.call('HSET', KEYS[1], 'f' .. n, n)",
+        "zset": "redis.call('ZADD', KEYS[1], n, 'm' .. n)",
+        "list": "redis.call('RPUSH', KEYS[1], n)",
+        "stream": "redis.call('XADD', KEYS[1], n .. '-1', 'f', n)",
+    }
+    for kind, command in fill.items():
+        script = f"for n = ARGV[1], ARGV[2] do {command} end"
+        for start in range(1, members, 10_000):
+            pair.source.call("EVAL", script, 1, f"large:{kind}", start, start + 9_999)
+    pair.source.call("SETRANGE", "large:string", members * 10, "end")
+    pair.follow(0)
+    result = rb.verify(**pair.given, **FULL)
+    assert (result.equal, result.compared) == (True, 6)
+    spoil(
+        pair,
+        ("EVAL", "redis.call('SREM','large:set','m777') redis.call('SADD','large:set','x')", "0"),
+        ("HSET", "large:hash", "f777", "x"),
+        ("ZADD", "large:zset", "777.5", "m777"),
+        ("LSET", "large:list", "777", "x"),
+        ("XDEL", "large:stream", "777-1"),
+        ("SETRANGE", "large:string", "777", "x"),
+    )
+    result = rb.verify(**pair.given, **FULL, fail=False)
+    pieces = members * 10 // (256 << 10) + 1
+    what = {
+        "hash": f"1 of {members} fields differ",
+        "list": f"1 of {members} items differ, the first at index 777",
+        "set": f"2 of {members} members differ",
+        "stream": f"1 of {members} entries differ ({members} and {members - 1})",
+        "string": f"1 of {pieces} pieces of 256 KiB differ, the first at index 0",
+        "zset": f"1 of {members} members differ",
+    }
+    assert sorted(result.differences) == [
+        f'key "large:{kind}" of database 0: {kind}, {words}' for kind, words in what.items()
+    ]
+    assert result.differing == 6
+
+
+def test_keys_on_one_side_only(pair: Pair) -> None:
+    """As many on either, so the counts are equal."""
+    pair.follow(100)
+    spoil(pair, ("DEL", "key:7"), ("SET", "surplus", "1"), ("DEL", "key:5"))
+    spoil(pair, ("SET", "expires", "1", "EX", "1000"))
+    result = rb.verify(**pair.given, level="counts")
+    assert (result.equal, result.exact, result.compared) == (True, True, 0)
+    assert result.detectable_share is None
+    result = rb.verify(**pair.given, **FULL, fail=False)
+    assert sorted(result.differences) == [
+        'key "expires" of database 0: string, which only the target has',
+        'key "key:5" of database 0: string, which only the source has',
+        'key "key:7" of database 0: string, which only the source has',
+        'key "surplus" of database 0: string, which only the target has',
+    ]
+    assert (result.differing, result.compared) == (4, 102)
+    result = rb.verify(**pair.given, **FULL, fail=False, max_differences=1)
+    assert (result.differing, len(result.differences)) == (4, 1)
+    with fails(Refused, "values_differ", pair.source, pair.target):
+        rb.verify(**pair.given, **FULL)
+
+
+@pytest.mark.parametrize("by", ["streams", "reads"])
+def test_a_dry_run_never_says_equal_of_what_it_did_not_read(
+    pair: Pair, by: Literal["streams", "reads"]
+) -> None:
+    pair.follow(10)
+    result = rb.verify(**pair.given, level="full", by=by, dry_run=True)
+    assert (result.equal, result.compared, result.detectable_share) == (False, 0, None)
+    assert (result.differences, result.actions) == ([], [])
+
+
+def test_no_secret_is_shown(pair: Pair) -> None:
+    secret = "a-secret-value"  # that is the point
+    pair.source.call("SET", "s", secret)
+    pair.source.call("HSET", "h", "f", secret, secret, "1")
+    pair.source.call("SADD", "m", secret)
+    pair.follow(0)
+    spoil(
+        pair, ("SET", "s", secret[1:]), ("HSET", "h", "f", "x", secret, "x"), ("SREM", "m", secret)
+    )
+    events: list[dict[str, Any]] = []
+    result = rb.verify(**pair.given, **FULL, fail=False, on_event=events.append)
+    assert result.differing == 3
+    assert secret[1:] not in f"{result} {events}"
+
+
+def test_the_rate_is_kept(pair: Pair) -> None:
+    pair.follow(3000)
+    result = rb.verify(**pair.given, **FULL, rate=3000)
+    assert (result.equal, result.compared) == (True, 3000)
+    # All but the last pages had their time. A busy machine can't break a lower bound.
+    assert result.elapsed > 0.7
+
+
+def test_it_goes_slower_when_the_source_answers_slowly(pair: Pair) -> None:
+    pair.follow(4000)
+    stop = threading.Event()
+
+    def keep_busy() -> None:
+        while not stop.is_set():
+            pair.source.call("EVAL", "local x = 0 for n = 1, 3000000 do x = x + n end", 0)
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        result = rb.verify(**pair.given, **FULL, rate=4000, max_latency=0.005)
+    finally:
+        stop.set()
+        busy.join()
+    assert (result.equal, result.compared) == (True, 4000)
+    assert result.slowed > 0
+
+
+def test_interrupted_and_resumed(pair: Pair) -> None:
+    pair.follow(5000)
+    spoil(pair, *(("SET", f"key:{n}", "another") for n in range(1, 5000, 500)))
+    seen: list[dict[str, Any]] = []
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "comparing":
+            seen.append(event)
+            raise StopError
+
+    with pytest.raises(StopError):
+        rb.verify(**pair.given, **FULL, rate=4000, on_event=stop)
+    (bookmark,) = pair.journal_dir.glob("*.verify")
+    assert bookmark.stat().st_mode & 0o777 == 0o600
+    assert 0 < seen[0]["done"] < 5000 == seen[0]["total"]
+    # Those that differ are found once, in whichever part.
+    result = rb.verify(**pair.given, **FULL, resume=True, fail=False)
+    assert (result.differing, len(result.differences), result.warnings) == (10, 10, [])
+    assert result.compared == 5000
+    assert not bookmark.exists()
+
+    with pytest.raises(StopError):
+        rb.verify(**pair.given, **FULL, rate=4000, on_event=stop)
+    pair.target.stop()
+    pair.target.start()
+    pair.follow(0)
+    result = rb.verify(**pair.given, **FULL, resume=True)
+    assert (result.equal, result.compared) == (True, 5000)
+    assert "begins anew" in result.warnings[0]
+    result = rb.verify(**pair.given, **FULL, resume=True)
+    assert "begins anew" in result.warnings[0]
+
+
+def test_what_it_may_not_read(pair: Pair) -> None:
+    pair.follow(10)
+    for one in (pair.source, pair.target):
+        one.call("ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@all", "-getrange", "-mget")
+    narrow: dict[str, Any] = {
+        "journal_dir": pair.journal_dir,
+        "source": rb.Endpoint(port=pair.source.port, user="narrow", password="pw"),
+        "target": rb.Endpoint(port=pair.target.port, user="narrow", password="pw"),
+    }
+    with fails(Refused, "permission_denied") as caught:
+        rb.verify(**narrow, **FULL)
+    assert "narrow" in caught.message
+
+
+def test_over_tls_and_with_a_login(
+    server: ServerFactory, certificates: Certificates, tmp_path: Path
+) -> None:
+    one, other = (
+        server(name, password="pw", tls=certificates) for name in ("redis-7.0", "redis-8.0")
+    )
+    put(one, 300)
+    given: dict[str, Any] = {
+        "source": rb.Endpoint(
+            port=one.port, password="pw", tls=True, ca_certs=str(certificates.ca)
+        ),
+        "target": rb.Endpoint(
+            port=other.port,
+            password="pw",
+            tls=True,
+            ca_certs=str(certificates.ca),
+        ),
+        "journal_dir": tmp_path,
+    }
+    rb.replicate(**given)
+    rb.wait_synced(**given)
+    result = rb.verify(**given, **FULL)
+    assert (result.equal, result.compared) == (True, 300)
