@@ -87,6 +87,18 @@ def test_it_runs_both_ways_behind_haproxy(bench: Bench) -> None:
     assert runs["failover"]["disconnects_min"] >= 1
 
 
+@pytest.mark.long  # Sentinel needs its ten seconds to see a replica
+def test_it_runs_both_ways_under_sentinel(bench: Bench) -> None:
+    ways = "--ways=sentinel,sentinel-failover"
+    found = bench(ways, "--rates=2000", "--shapes=none", "--drain=none")
+    runs = {run["name"]: run["report"] for run in found["runs"]}
+    ours = runs["sentinel"]
+    assert ours["lost_sets"] == ours["lost_incrs"] == 0
+    assert (ours["errors"], ours["disconnects_per_connection"]) == ({}, {"1": 16})
+    # The other way loses what the old master takes until Sentinel has reconfigured it.
+    assert runs["sentinel-failover"]["disconnects_min"] >= 1
+
+
 def test_it_switches_the_persistence(bench: Bench) -> None:
     phases = bench(part="persistence")["persistence"]
     assert len(phases) == 10

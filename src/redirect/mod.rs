@@ -60,7 +60,11 @@ pub enum Plan {
 impl Redirect {
     /// Reads what a caller gave, as JSON: a word, or a mapping of a word to its options.
     pub fn parse(json: &str) -> Result<Self> {
-        let redirect = serde_json::from_str(json).map_err(|e| Error::input("redirect", e))?;
+        let redirect = serde_json::from_str(json).map_err(|e| match e.to_string() {
+            // It would repeat the value, which may be a password.
+            said if said.starts_with("invalid") => Error::input("redirect", "an option is of the wrong type"),
+            said => Error::input("redirect", said),
+        })?;
         match &redirect {
             Redirect::Takeover | Redirect::None => {}
             Redirect::Haproxy(wish) => wish.check()?,

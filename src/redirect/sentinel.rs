@@ -94,7 +94,9 @@ impl Watch {
     /// What the telling looks like in a plan.
     pub fn planned(&self, to: Side) -> Vec<String> {
         let told = |at: &Address| told(at, &self.name, self.address(to));
-        self.sentinels.iter().map(told).collect()
+        let alone = self.sentinels.iter().filter(|_| self.sentinels.len() == 1);
+        let forgets = alone.map(|at| format!("sentinel {at}: SENTINEL RESET {}", self.name));
+        self.sentinels.iter().map(told).chain(forgets).collect()
     }
 }
 
@@ -105,11 +107,9 @@ fn told(at: &Address, name: &str, master: &Address) -> String {
 impl Sentinels {
     /// Refuses what can't work.
     pub fn check(&self) -> Result<()> {
-        if self.name.is_empty() || self.name.contains(|c: char| c.is_whitespace() || c == ',') {
-            return Err(Error::input(
-                "redirect",
-                "sentinel: the name of the master is empty, or has a blank or a comma",
-            ));
+        // To SENTINEL RESET a name is a pattern.
+        if self.name.is_empty() || self.name.contains(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c)) {
+            return Err(Error::input("redirect", "sentinel: name is not made of letters, digits, '.', '-' and '_'"));
         }
         match self.given().is_some_and(|given| !given.is_empty()) {
             true => Ok(()),
@@ -264,7 +264,7 @@ impl Sentinels {
     /// told by the others when it does, but one at least must know.
     pub async fn tell(&self, run: &Arc<Run>, watch: &Watch, to: Side, stranger: &str) -> Result<Vec<String>> {
         let (master, deadline) = (watch.address(to), Deadline::after(TELL_WITHIN));
-        let mut done = Vec::new();
+        let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
         loop {
             let asked = self.ask_all(run, &watch.sentinels, ANSWER_WITHIN).await;
             let epoch = next_epoch(asked.iter().filter_map(|(_, said)| said.as_ref().ok()).map(|(_, view)| view));
@@ -275,12 +275,18 @@ impl Sentinels {
                     Ok((_, view)) if view.master == *master && !view.has_stand_in() => {}
                     Ok((sentinel, view)) => {
                         let commands = orders(&view, &watch.name, master, epoch, stranger);
-                        if view.master != *master {
-                            done.push(told(&at, &watch.name, master));
-                        }
+                        let line = |command: &Command| match command.name() {
+                            "PUBLISH" => self::told(&at, &watch.name, master),
+                            _ => format!("sentinel {at}: {command}"),
+                        };
+                        told.entry(at.to_string()).or_insert_with(|| commands.iter().map(line).collect());
                         telling.spawn(async move { in_time(&at, ANSWER_WITHIN, obey(&sentinel, &commands)).await });
                     }
-                    Err(error) => silent.push(error),
+                    Err(error) => {
+                        // Whether it has taken what it was told is not known.
+                        told.remove(&at.to_string());
+                        silent.push(error);
+                    }
                 }
             }
             // That they have taken it is seen at the next look.
@@ -289,7 +295,7 @@ impl Sentinels {
                 for error in silent {
                     run.warn(format!("{error}: it learns who is the master from the others"));
                 }
-                return Ok(done);
+                return Ok(told.into_values().flatten().collect());
             }
             if deadline.passed() {
                 let why = refused.or(silent.pop()).map_or("they do not take it".to_owned(), |error| error.to_string());

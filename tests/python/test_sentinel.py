@@ -329,6 +329,8 @@ def test_a_single_sentinel(pair: Pair, tmp_path: Path, version: str) -> None:
         done = rb.switchover(**found.given)
         assert (done.warm, done.warnings) == (True, [])
         [alone] = found.sentinels.all
+        sent = [action for action in done.actions if action.startswith("sentinel ")]
+        assert ["PUBLISH" in sent[0], "SENTINEL RESET" in sent[1], len(sent)] == [True, True, 2]
         assert alone.peers == set()
         found.assert_serves(pair.target, None)
         rb.rollback(**found.given)
@@ -400,8 +402,11 @@ def test_over_tls(server: ServerFactory, certificates: Certificates, tmp_path: P
         {"name": "a b", "sentinels": ["host:1"]},
         {"sentinels": ["host:1"]},
         {"name": NAME, "sentinels": ["host:1"], "more": 1},
+        {"name": "all*", "sentinels": ["host:1"]},
+        {"name": NAME, "sentinels": ["host:1"], "password": 8_675_309},
     ],
 )
 def test_a_bad_wish(wish: dict[str, object]) -> None:
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput) as raised:
         rb.preflight(source="redis://a", target="redis://b", redirect={"sentinel": wish})
+    assert "8675309" not in str(raised.value)
