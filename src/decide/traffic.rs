@@ -78,9 +78,11 @@ impl Traffic {
         let commands = self.commands_since(last, reads);
         let mut clients = self.clients_since(last);
         if clients.is_empty() && !commands.is_empty() {
-            // Idle times are whole seconds, so who it was may not show: then it is one of those that were not idle.
-            let awake = |one: &&Connection| one.idle == 0 && is_by_application(one);
-            clients = self.connections.iter().filter(awake).map(|one| (one.clone(), None)).collect();
+            // Idle times are whole seconds, so who it was may not show: then it is one of the least idle. A command of just
+            // now counts as a second old when the clock has moved on since.
+            let applications = || self.connections.iter().filter(|one| is_by_application(one) && one.idle <= 1);
+            let least = applications().map(|one| one.idle).min();
+            clients = applications().filter(|one| Some(one.idle) == least).map(|one| (one.clone(), None)).collect();
         }
         Arrived { commands, clients }
     }
@@ -271,6 +273,12 @@ mod tests {
         assert!(since(&one("cmd=get idle=1"), &one("cmd=get idle=1")).is_empty());
         let arrived = since(&traffic(&[("get", 2)], &[connection(1, "cmd=get idle=0")]), &one("cmd=get idle=0"));
         assert_eq!(arrived.clients.len(), 1, "awake, and somebody has sent something");
+        let both = [connection(1, "cmd=get idle=1"), connection(2, "cmd=get idle=0"), connection(3, "cmd=get idle=2")];
+        let named = |connections: &[Connection]| {
+            let arrived = since(&traffic(&[("get", 2)], connections), &traffic(&[("get", 1)], connections));
+            arrived.clients.iter().map(|(one, _)| one.id).collect::<Vec<_>>()
+        };
+        assert_eq!((named(&both), named(&both[..1]), named(&both[2..])), (vec![2], vec![1], vec![]));
     }
 
     #[test]
