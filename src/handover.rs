@@ -364,7 +364,9 @@ impl Clients<'_> {
                 self.done.extend(done);
                 Outcome::Done(())
             }
-            Err(error) => Outcome::Refused(error.to_string()),
+            Err(Error { server, found, .. }) => {
+                Outcome::Refused(server.map_or(found.clone(), |server| format!("{server} {found}")))
+            }
         }
     }
 
