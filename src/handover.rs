@@ -396,7 +396,9 @@ impl<'a> Clients<'a> {
                 self.done.extend(done);
                 Outcome::Done(())
             }
-            Err(error) => Outcome::Refused(error.to_string()),
+            Err(Error { server, found, .. }) => {
+                Outcome::Refused(server.map_or(found.clone(), |server| format!("{server} {found}")))
+            }
         }
     }
 

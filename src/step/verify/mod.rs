@@ -4,6 +4,7 @@
 mod bookmark;
 mod content;
 mod counts;
+mod functions;
 mod page;
 mod pieces;
 mod reads;
@@ -314,6 +315,7 @@ async fn compare(
                 By::Streams => streams::compare(pair, master, replica, options, seen).await?,
                 By::Reads => reads::compare(pair, master, replica, options, seen).await?,
             }
+            functions::compare(pair, master, replica, seen).await?;
             seen.detectable_share = (!pair.run.dry).then_some(0.0);
             Ok(())
         }

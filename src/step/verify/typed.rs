@@ -24,7 +24,7 @@ use crate::{
 const TOGETHER: usize = 64;
 
 /// How long the replica may take to have what the master had when a difference was seen.
-const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
+pub(super) const CATCH_UP_WITHIN: Duration = Duration::from_secs(3);
 
 /// The longest rest between two looks.
 const LONGEST_REST: Duration = Duration::from_millis(500);

@@ -322,7 +322,7 @@ options:
     description:
       - How clients arrive at the target.
       - With V(takeover) the target takes over the source's port, which needs both on one host,
-        and the source moves to C(aside_port).
+        and the source moves to another (C(aside_port)).
       - With V(sentinel) they ask Sentinel, which is told. Each server stays at its own port.
       - With V(none) they are moved by other means, such as a load balancer or a change in the
         applications' configuration.
