@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     decide::{
         findings::{Finding, Level},
-        haproxy::{Backend, Front, Seen, Sought, Wanted, steps, survey},
+        haproxy::{Front, Seen, Sought, Wanted, steps, survey},
     },
     error::{Code, Error, Result},
     pair::{Pair, see},
@@ -123,7 +123,7 @@ impl Wish {
             && fronts.wish == *self
             && !fronts.are(Wanted::Home).await
         {
-            return Ok((fronts.clone(), Vec::new()));
+            return Ok((Fronts::clone(fronts), Vec::new()));
         }
         self.survey(pair, Side::Source, None).await
     }
@@ -170,17 +170,8 @@ impl Fronts {
 
     /// What would be done, as a dry run shows it.
     pub(super) fn planned(&self) -> Vec<String> {
-        self.fronts
-            .iter()
-            .flat_map(|front| {
-                let frontends = front.frontends.keys().cloned().collect::<Vec<_>>().join(", ");
-                let backends = front.backends.iter().map(|Backend { name, .. }| name.as_str()).collect::<Vec<_>>();
-                [
-                    format!("{}: hold the clients of {frontends}", title(&front.socket)),
-                    format!("{}: send clients to the other server: {}", title(&front.socket), backends.join(", ")),
-                ]
-            })
-            .collect()
+        let lines = |front: &Front| front.planned().map(|line| format!("{}: {line}", title(&front.socket)));
+        self.fronts.iter().flat_map(lines).collect()
     }
 
     /// What the operator has to do so that it lasts.

@@ -52,7 +52,7 @@ pub enum Plan {
     #[default]
     Ports,
     /// HAProxies that clients come through.
-    Haproxy(Fronts),
+    Haproxy(Box<Fronts>),
     /// Sentinels.
     Sentinel(Watch),
 }
@@ -88,7 +88,7 @@ impl Redirect {
         match self {
             Redirect::Takeover | Redirect::None => Ok((Plan::Ports, Vec::new())),
             Redirect::Haproxy(wish) => {
-                wish.look(pair).await.map(|(fronts, findings)| (Plan::Haproxy(fronts), findings))
+                wish.look(pair).await.map(|(fronts, findings)| (Plan::Haproxy(Box::new(fronts)), findings))
             }
             Redirect::Sentinel(sentinels) => {
                 let (watch, findings) = sentinels.look(pair, Side::Source).await?;
@@ -129,7 +129,8 @@ impl Plan {
             Plan::Ports => Ok((Plan::Ports, Vec::new())),
             Plan::Haproxy(before) => {
                 let wish = if let Redirect::Haproxy(wish) = redirect { Some(wish) } else { None };
-                before.look_again(pair, wish).await.map(|(fronts, findings)| (Plan::Haproxy(fronts), findings))
+                let (fronts, findings) = before.look_again(pair, wish).await?;
+                Ok((Plan::Haproxy(Box::new(fronts)), findings))
             }
             Plan::Sentinel(_) => {
                 let sentinels = redirect.sentinels().map_err(|error| error.state(State::Unchanged))?;

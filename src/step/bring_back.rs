@@ -61,7 +61,9 @@ pub(super) async fn bring_back(
     let together = [vec![Command::replicaof_no_one()], moves].concat();
     demoted.change_together(&together).await.map_err(|error| error.state(State::Interrupted))?;
     call.run.warn(WHAT_IT_TOOK);
-    if !call.run.dry {
+    if call.run.dry {
+        options.hooks.planned(&[Moment::Undone]).into_iter().for_each(|action| call.run.mention(action));
+    } else {
         confirm_role(demoted, Role::Master).await?;
         Server::connect(&call.run, to, &serving).await?;
         moving(pair, record, options).come_back().await.map(|done| told(pair, done))?;

@@ -8,7 +8,9 @@ import pytest
 
 from tests.ansible.runner import connection
 from tests.ansible.test_contract import documentation
-from tests.support.sentinel import NAME, Sentinels
+from tests.support.haproxy import NAME, HAProxy, find_haproxy
+from tests.support.sentinel import NAME as MASTER
+from tests.support.sentinel import Sentinels
 from tests.support.servers import eventually
 
 if TYPE_CHECKING:
@@ -134,6 +136,34 @@ def test_the_steps_of_an_upgrade(
     eventually(lambda: not source.alive, "the source has ended")
     assert (target.role, target.current_port) == ("master", public)
     assert target.call("DBSIZE") == KEYS
+
+
+def test_clients_behind_haproxy(
+    ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path, tmp_path: Path
+) -> None:
+    source, target = pair
+    program = find_haproxy()
+    if program is None:
+        pytest.skip(f"{NAME} is not on this machine")
+    servers = {"old": source.address, "new": target.address}
+    with HAProxy(program, tmp_path / "proxy", servers, disabled=["new"]) as proxy:
+        way = {"redirect": "haproxy", "haproxy": {"sockets": [str(proxy.socket)]}}
+        steps = [
+            once("preflight", **way),
+            once("replicate", **way),
+            once("wait_synced"),
+            *thrice("switchover", **way),
+            once("rollback"),
+        ]
+        outcome = ansible.tasks(steps, defaults=connection(source, target, journal_dir))
+        assert outcome.status == 0, outcome.output
+        assert statuses(outcome, "switchover") == ["changed", "changed", "ok"]
+        assert any(
+            "redis/old state maint" in line
+            for line in outcome.of("switchover")[0].result["actions"]
+        )
+        assert_documented(outcome)
+        assert (proxy.serving, source.role, target.role) == (["old"], "master", "slave")
 
 
 def test_status_at_each_stage(
@@ -282,7 +312,7 @@ def test_clients_that_ask_sentinel(
 ) -> None:
     source, target = pair
     with Sentinels([source.binary] * 3, tmp_path, source, password=SECRET) as sentinels:
-        one = {"sentinels": [sentinels.all[0].address], "name": NAME, "password": SECRET}
+        one = {"sentinels": [sentinels.all[0].address], "name": MASTER, "password": SECRET}
         way = {"redirect": "sentinel", "sentinel": one}
         outcome = ansible.tasks(
             [

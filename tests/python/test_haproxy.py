@@ -1,4 +1,4 @@
-"""Clients behind a HAProxy, which is told to let them wait and to send them elsewhere."""
+"""Clients that come through a HAProxy, which lets them wait and then sends them elsewhere."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_dry_run_tells_it_nothing(pair: Pair, proxy_of: Proxies, one: bool) ->
     before = state(proxy), state_of(pair.source), state_of(pair.target)
     done = rb.switchover(**pair.given, **through(proxy), dry_run=True)
     assert (state(proxy), state_of(pair.source), state_of(pair.target)) == before
-    assert any("set maxconn frontend" in action for action in done.actions)
+    assert any("set maxconn frontend redis 0" in action for action in done.actions)
     assert rb.preflight(**pair.given, **through(proxy)).ok
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis_baton as rb
 
-from tests.python.common import Pair, config_of, records_of, state_of
+from tests.python.common import Given, Pair, config_of, records_of, state_of
 from tests.support.controller import Controller, lives
+from tests.support.gate import PROMOTION, Gate
 from tests.support.load import Load
 from tests.support.servers import eventually
 
@@ -253,6 +254,34 @@ def test_killed_after_the_promotion_its_guard_does_the_rest(pair: Pair, diary: D
     assert rb.status(**pair.given).warm
     assert not rb.switchover(**pair.given, hooks=diary.hooks()).changed
     assert diary.moments == []
+
+
+@pytest.mark.parametrize(
+    ("step", "moments", "roles"),
+    [
+        ("switchover", ["promoted", "after"], ("slave", "master")),
+        ("rollback", ["undone"], ("master", "slave")),
+        ("rollback", ["undone"], ("master", None)),
+    ],
+)
+def test_a_rerun_of_what_stands_half_way_runs_what_is_still_to_come(
+    pair: Pair, diary: Diary, step: str, moments: list[str], roles: tuple[str, str | None]
+) -> None:
+    pair.follow()
+    with Gate(pair.target.port, PROMOTION) as gate:
+        given = Given(**{**pair.given, "target": f"redis://127.0.0.1:{gate.port}"})
+        with Controller("switchover", {**given, "guard": False}) as controller:
+            assert gate.reached.wait(20)
+            controller.kill()
+        assert pair.roles == ("slave", "slave")
+        if roles[1] is None:
+            pair.target.kill()
+        hooks = diary.hooks()
+        planned = getattr(rb, step)(**given, hooks=hooks, dry_run=True).actions
+        assert planned[-len(moments) :] == [f"hook {moment}: sh" for moment in moments]
+        getattr(rb, step)(**given, hooks=hooks)
+    assert diary.moments == moments
+    assert (pair.source.role, pair.target.role if pair.target.alive else None) == roles
 
 
 def test_a_handover_that_is_given_up_is_undone(pair: Pair, diary: Diary) -> None:

@@ -1,4 +1,4 @@
-"""A real HAProxy, which checks which server is the master, or does what it is told."""
+"""A real HAProxy in front of servers: it checks which is the master, or does as it is told."""
 
 from __future__ import annotations
 
