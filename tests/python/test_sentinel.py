@@ -14,7 +14,7 @@ from tests.python.common import SECRET, Pair, fails, put, records_of, state_of
 from tests.support.controller import Controller, lives
 from tests.support.gate import PROMOTION, Gate
 from tests.support.sentinel import NAME, Asking, Sentinels
-from tests.support.servers import Instance, eventually, find
+from tests.support.servers import NAMES, Instance, eventually, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -337,6 +337,16 @@ def test_a_single_sentinel(pair: Pair, tmp_path: Path, version: str) -> None:
         assert alone.peers == set()
         found.assert_serves(pair.source, None)
         assert (pair.target.role, pair.target.current_port) == ("slave", pair.target.port)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", NAMES)
+def test_sentinels_of_each_version(pair: Pair, tmp_path: Path, version: str) -> None:
+    with watched(pair, tmp_path, *[version] * 3) as found:
+        found.follow()
+        done = rb.switchover(**found.given)
+        assert (done.warm, done.warnings) == (True, [])
+        found.assert_serves(pair.target, pair.source)
 
 
 @pytest.mark.long
