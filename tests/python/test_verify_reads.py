@@ -222,15 +222,14 @@ def test_interrupted_and_resumed(pair: Pair) -> None:
 
 def test_what_it_may_not_read(pair: Pair) -> None:
     pair.follow(10)
-    given = pair.given
     for one in (pair.source, pair.target):
         one.call("ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@all", "-getrange", "-mget")
-    narrow = {
+    narrow: dict[str, Any] = {
         "source": rb.Endpoint(port=pair.source.port, user="narrow", password="pw"),
         "target": rb.Endpoint(port=pair.target.port, user="narrow", password="pw"),
     }
     with fails(Refused, "permission_denied") as caught:
-        rb.verify(**{**given, **narrow}, **FULL)  # type: ignore[misc]
+        rb.verify(**narrow, journal_dir=pair.journal_dir, **FULL)
     assert "narrow" in caught.message
 
 
