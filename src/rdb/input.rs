@@ -72,6 +72,7 @@ impl<R: Read> Input<R> {
     }
 
     /// The next bytes, as many as are wished: no more than [`AHEAD`].
+    #[inline]
     pub fn take(&mut self, count: usize) -> Result<&[u8]> {
         if self.filled - self.at < count {
             self.fill(count)?;
@@ -82,6 +83,7 @@ impl<R: Read> Input<R> {
         Ok(self.buffer.get(from..self.at).unwrap_or_default())
     }
 
+    #[cold]
     fn fill(&mut self, count: usize) -> Result<()> {
         self.form_sum();
         self.buffer.copy_within(self.at..self.filled, 0);

@@ -181,7 +181,7 @@ pub fn bulk(reply: &[u8]) -> Option<&[u8]> {
         b'$' => {
             let head = line(reply);
             let length: usize = std::str::from_utf8(&head[1..]).ok()?.parse().ok()?;
-            reply.get(head.len() + 2..head.len() + 2 + length)
+            reply.get(head.len() + 2..)?.get(..length)
         }
         _ => None,
     }
@@ -221,7 +221,7 @@ impl Reading {
             let Some(head) = head(bytes, self.at) else { return Ok(None) };
             let next = head.end + 2;
             let kind = *bytes.get(self.at).ok_or_else(odd)?;
-            let length = || std::str::from_utf8(&bytes[head.start + 1..head.end]).ok()?.parse::<i64>().ok();
+            let length = || std::str::from_utf8(bytes.get(head.start + 1..head.end)?).ok()?.parse::<i64>().ok();
             match kind {
                 b'+' | b'-' | b':' => self.at = next,
                 b'$' => {
@@ -235,7 +235,7 @@ impl Reading {
                     self.at = text;
                 }
                 b'*' => {
-                    self.left += u64::try_from(length().ok_or_else(odd)?).unwrap_or(0);
+                    self.left = self.left.saturating_add(u64::try_from(length().ok_or_else(odd)?).unwrap_or(0));
                     self.at = next;
                 }
                 _ => return Err(odd()),

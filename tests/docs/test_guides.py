@@ -72,13 +72,9 @@ def test_persistence(server: ServerFactory, tmp_path: Path) -> None:
 def test_verify(server: ServerFactory, tmp_path: Path) -> None:
     source, target = server("redis-7.0"), server("redis-8.0")
     source.call("SET", "key", "value")
-    pair: dict[str, Any] = {
-        "source": source.url,
-        "target": target.url,
-        "journal_dir": tmp_path / "journal",
-    }
-    redis_baton.replicate(**pair)
-    redis_baton.wait_synced(**pair)
+    journal = tmp_path / "journal"
+    redis_baton.replicate(source=source.url, target=target.url, journal_dir=journal)
+    redis_baton.wait_synced(source=source.url, target=target.url, journal_dir=journal)
 
     def here(text: str) -> str:
         assert "redis.example" in text

@@ -225,11 +225,12 @@ def test_what_it_may_not_read(pair: Pair) -> None:
     for one in (pair.source, pair.target):
         one.call("ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@all", "-getrange", "-mget")
     narrow: dict[str, Any] = {
+        "journal_dir": pair.journal_dir,
         "source": rb.Endpoint(port=pair.source.port, user="narrow", password="pw"),
         "target": rb.Endpoint(port=pair.target.port, user="narrow", password="pw"),
     }
     with fails(Refused, "permission_denied") as caught:
-        rb.verify(**narrow, journal_dir=pair.journal_dir, **FULL)
+        rb.verify(**narrow, **FULL)
     assert "narrow" in caught.message
 
 
