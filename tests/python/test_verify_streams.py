@@ -123,6 +123,24 @@ def test_what_a_replica_may_have_otherwise_is_no_difference(quick: Pair, by: Any
     assert rb.verify(**quick.given, level="full", by=by).equal
 
 
+@pytest.mark.parametrize("by", ["streams", "reads"])
+def test_libraries_of_functions_are_compared(quick: Pair, by: Any) -> None:  # noqa: ANN401  (one of two)
+    def library(name: str, answer: int) -> str:
+        body = f"redis.register_function('{name}', function() return {answer} end)"
+        return f"#!lua name={name}\n{body}"
+
+    for name in ("same", "other", "gone"):
+        quick.source.call("FUNCTION", "LOAD", library(name, 1))
+    quick.follow(0)
+    assert rb.verify(**quick.given, level="full", by=by).equal
+    quick.target.call("CONFIG", "SET", "replica-read-only", "no")
+    quick.target.call("FUNCTION", "LOAD", "REPLACE", library("other", 2))
+    quick.target.call("FUNCTION", "DELETE", "gone")
+    result = rb.verify(**quick.given, level="full", by=by, fail=False)
+    assert (result.equal, result.differing) == (False, 2)
+    assert [line.split()[1] for line in result.differences] == ['"gone"', '"other"']
+
+
 def test_over_tls_with_a_login_and_from_disk(
     server: ServerFactory, journal_dir: Path, certificates: Certificates
 ) -> None:
