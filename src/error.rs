@@ -108,6 +108,8 @@ codes! {
     TakeoverImpossible, "takeover_impossible", Refused;
     /// What moves the clients (a proxy, Sentinel, a relay) can't do so, or did not.
     RedirectFailed, "redirect_failed", Refused;
+    /// Clients are still connected through the relay that was to end.
+    RelayInUse, "relay_in_use", Refused;
     /// Something else listens on the port that the source would move to.
     AsidePortTaken, "aside_port_taken", Refused;
     /// The target can't reach the source by the address given, as far as can be seen.

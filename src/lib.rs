@@ -7,7 +7,7 @@
 //! - [`decide`]: the decisions, without I/O: the [stage](decide::stage) an upgrade has reached, what stands
 //!   [against](decide::findings) it, who can read [whose](decide::compat) data, the [handover](decide::handover).
 //! - [`handover`]: carries out what the handover machine says; [`fence`] does so where the source is older than 6.2.
-//! - [`redirect`]: how clients are made to arrive at the new server.
+//! - [`redirect`]: how clients are made to arrive at the new server; [`relay`] is the process that forwards them.
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
 //! - [`host`]: the host this runs on: a server's process, its directory, its unit; memory and disk.
@@ -25,6 +25,7 @@ pub mod host;
 pub mod journal;
 pub mod pair;
 pub mod redirect;
+pub mod relay;
 pub mod run;
 pub mod server;
 pub mod side;

@@ -3,20 +3,25 @@
 //! | moment | when | if it fails |
 //! |---|---|---|
 //! | [`Redirect::look`] | before anything is changed | the findings say so |
+//! | [`Moving::prepare`] | before the pause: what moves the clients is made ready | nothing was changed |
 //! | [`Moving::hold`] | in the pause, when the promoted one has everything: from now on nobody new reaches the demoted one | the pause ends, and all is as before |
 //! | [`ports::leave`], [`ports::arrive`] | within the two transactions | as the transaction |
+//! | [`Moving::meet`] | beside the promotion: who comes may wait from now on | as the next |
 //! | [`Moving::arrive`] | the promoted one is master: who waits is let in | the guard and a rerun do it |
+//! | [`Moving::make_way`] | the demoted one is about to take its ports again | as the transaction |
 //! | [`Moving::come_back`] | the demoted one serves again | the guard and a rerun do it |
 //!
 //! Each can be done again at any time: it looks first, and does what is left to do. What a way must know for that is in
 //! the journal before the pause, as its [`Plan`].
 
 pub mod ports;
+pub mod relay;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     decide::findings::Finding,
+    endpoint::Endpoint,
     error::{Error, Result},
     journal::Handover,
     pair::Pair,
@@ -32,6 +37,8 @@ pub enum Redirect {
     Takeover,
     /// Clients are moved by other means.
     None,
+    /// A relay on the source's host takes its address over and forwards to the target.
+    Relay(relay::Wish),
 }
 
 /// What a way has found out and needs to know later, to be done, done again and undone. It has no secrets.
@@ -41,12 +48,17 @@ pub enum Plan {
     /// Ports are all there is.
     #[default]
     Ports,
+    /// A relay has the source's ports.
+    Relay(relay::Plan),
 }
 
 impl Redirect {
     /// Reads what a caller gave, as JSON: a word, or a mapping of a word to its options.
     pub fn parse(json: &str) -> Result<Self> {
-        serde_json::from_str(json).map_err(|e| Error::input("redirect", e))
+        let wished = serde_json::from_str(json);
+        // A word alone stands for the way without options.
+        let alone = || serde_json::from_str(&format!("{{{json}: {{}}}}")).ok().filter(|_| json.starts_with('"'));
+        wished.or_else(|e| alone().ok_or(e)).map_err(|e| Error::input("redirect", e))
     }
 
     /// Whether the target takes the source's port over.
@@ -56,12 +68,18 @@ impl Redirect {
 
     /// Whether the source leaves its port, so that a free one is needed for it.
     pub fn leaves_port(&self) -> bool {
-        *self == Redirect::Takeover
+        matches!(self, Redirect::Takeover | Redirect::Relay(_))
     }
 
     /// Looks at what is to move the clients, and lists what stands against it. Changes nothing.
-    pub async fn look(&self, _pair: &Pair) -> Result<(Plan, Vec<Finding>)> {
-        Ok((Plan::Ports, Vec::new()))
+    pub async fn look(&self, pair: &Pair) -> Result<(Plan, Vec<Finding>)> {
+        match self {
+            Redirect::Takeover | Redirect::None => Ok((Plan::Ports, Vec::new())),
+            Redirect::Relay(wish) => {
+                let (plan, findings) = relay::look(wish, pair).await?;
+                Ok((Plan::Relay(plan), findings))
+            }
+        }
     }
 
     /// What clients see of the switchover, for the plan of `preflight`.
@@ -73,6 +91,10 @@ impl Redirect {
                 source.endpoint
             ),
             Redirect::None => format!("{pause} and has to come to the target by your own means"),
+            Redirect::Relay(_) => format!(
+                "{pause}, the source moves to port {aside}, and a relay takes its address {} over and forwards to {target}",
+                source.endpoint
+            ),
         }
     }
 }
@@ -87,6 +109,7 @@ impl Plan {
     pub fn holds(&self) -> bool {
         match self {
             Plan::Ports => false,
+            Plan::Relay(_) => true,
         }
     }
 
@@ -94,6 +117,33 @@ impl Plan {
     pub fn arrives(&self) -> bool {
         match self {
             Plan::Ports => false,
+            Plan::Relay(_) => true,
+        }
+    }
+
+    /// Whether what leads the clients has to go on working when all is done: then a rerun sees to that.
+    pub fn lasts(&self) -> bool {
+        match self {
+            Plan::Ports => false,
+            Plan::Relay(_) => true,
+        }
+    }
+
+    /// Whether the demoted server leaves its port though the promoted one does not take it: on the way back it takes it
+    /// again.
+    pub fn keeps_port_free(&self) -> bool {
+        match self {
+            Plan::Ports => false,
+            Plan::Relay(_) => true,
+        }
+    }
+
+    /// Where clients come to the promoted server, if that is not where it listens itself.
+    pub fn entrance(&self, handover: &Handover, source: &Endpoint, promoted: &Endpoint) -> Option<Endpoint> {
+        match self {
+            Plan::Ports => None,
+            Plan::Relay(plan) if !handover.back => plan.entrance(source, promoted),
+            Plan::Relay(_) => None,
         }
     }
 }
@@ -112,10 +162,36 @@ pub struct Moving<'a> {
 }
 
 impl Moving<'_> {
+    /// What moves the clients is made ready.
+    pub async fn prepare(&self) -> Result<Vec<String>> {
+        match &self.handover.plan {
+            Plan::Ports => Ok(Vec::new()),
+            Plan::Relay(plan) => self.prepare_relay(plan).await,
+        }
+    }
+
     /// From now on nobody new reaches the demoted server.
     pub async fn hold(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
+            Plan::Relay(plan) => self.hold_relay(plan).await,
+        }
+    }
+
+    /// A handover that stopped between its transactions goes on: what was made ready for it may have died since.
+    pub async fn again(&self) -> Result<Vec<String>> {
+        match &self.handover.plan {
+            Plan::Ports => Ok(Vec::new()),
+            Plan::Relay(plan) if self.handover.back => self.hold_relay(plan).await,
+            Plan::Relay(plan) => self.prepare_relay(plan).await,
+        }
+    }
+
+    /// Who comes may wait where the promoted server is to be reached. What fails is done, or found, by [`Moving::arrive`].
+    pub async fn meet(&self) {
+        match &self.handover.plan {
+            Plan::Ports => {}
+            Plan::Relay(plan) => drop(self.meet_at_relay(plan).await),
         }
     }
 
@@ -123,6 +199,23 @@ impl Moving<'_> {
     pub async fn arrive(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
+            Plan::Relay(plan) => self.arrive_at_relay(plan, false).await,
+        }
+    }
+
+    /// They arrived once, and still do: see [`Plan::lasts`].
+    pub async fn still_arrive(&self) -> Result<Vec<String>> {
+        match &self.handover.plan {
+            Plan::Ports => Ok(Vec::new()),
+            Plan::Relay(plan) => self.arrive_at_relay(plan, true).await,
+        }
+    }
+
+    /// Nobody else has the ports that the demoted server is about to take again.
+    pub async fn make_way(&self) -> Result<()> {
+        match &self.handover.plan {
+            Plan::Ports => Ok(()),
+            Plan::Relay(plan) => self.relay_makes_way(plan).await,
         }
     }
 
@@ -130,6 +223,7 @@ impl Moving<'_> {
     pub async fn come_back(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
+            Plan::Relay(plan) => self.come_back_to_relay(plan).await,
         }
     }
 
@@ -137,6 +231,23 @@ impl Moving<'_> {
     pub fn planned(&self) -> Vec<String> {
         match &self.handover.plan {
             Plan::Ports => Vec::new(),
+            Plan::Relay(plan) => relay::planned(plan, self.handover),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_alone_stands_for_a_way_without_options() {
+        let relay = Redirect::parse("\"relay\"").unwrap();
+        assert!(
+            relay == Redirect::parse("{\"relay\": {}}").unwrap() && relay == Redirect::Relay(relay::Wish::default())
+        );
+        for wrong in ["\"relais\"", "{\"takeover\": {}}", "{\"relay\": {\"port\": 1}}", "3"] {
+            assert!(Redirect::parse(wrong).is_err_and(|error| error.code == crate::Code::InvalidInput), "{wrong}");
         }
     }
 }
