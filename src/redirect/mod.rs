@@ -138,11 +138,19 @@ impl Plan {
         }
     }
 
+    /// Whether something that is none of the two servers listens where the source did.
+    pub async fn stands_in(&self, handover: &Handover) -> bool {
+        match self {
+            Plan::Ports => false,
+            Plan::Relay(plan) => !handover.back && plan.listens().await,
+        }
+    }
+
     /// Where clients come to the promoted server, if that is not where it listens itself.
-    pub fn entrance(&self, handover: &Handover, source: &Endpoint, promoted: &Endpoint) -> Option<Endpoint> {
+    pub fn entrance(&self, handover: &Handover, promoted: &Endpoint) -> Option<Endpoint> {
         match self {
             Plan::Ports => None,
-            Plan::Relay(plan) if !handover.back => plan.entrance(source, promoted),
+            Plan::Relay(plan) if !handover.back => plan.entrance(promoted),
             Plan::Relay(_) => None,
         }
     }
@@ -199,7 +207,7 @@ impl Moving<'_> {
     pub async fn arrive(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
-            Plan::Relay(plan) => self.arrive_at_relay(plan, false).await,
+            Plan::Relay(plan) => self.arrive_at_relay(plan).await,
         }
     }
 
@@ -207,7 +215,7 @@ impl Moving<'_> {
     pub async fn still_arrive(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
-            Plan::Relay(plan) => self.arrive_at_relay(plan, true).await,
+            Plan::Relay(plan) => self.still_arrive_at_relay(plan).await,
         }
     }
 

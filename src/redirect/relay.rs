@@ -43,6 +43,8 @@ pub struct Wish {
 /// How it is found, and what it is to forward.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
+    /// The host that clients know the source by.
+    pub host: String,
     /// Its socket.
     pub socket: PathBuf,
     /// The unit that runs it.
@@ -59,6 +61,11 @@ impl Plan {
         Remote { socket: &self.socket, unit: self.unit.as_deref() }
     }
 
+    /// Whether it listens.
+    pub async fn listens(&self) -> bool {
+        matches!(self.remote().tell(&Order::Status).await, Ok(Some(status)) if !status.ways.is_empty())
+    }
+
     fn listen(&self, open: bool) -> Order {
         Order::Listen { ways: self.ways.clone(), open, idle: self.idle }
     }
@@ -73,11 +80,11 @@ impl Plan {
         format!("relay {}", self.socket.display())
     }
 
-    /// Where clients come to the relay, by the address that the source had.
-    pub fn entrance(&self, source: &Endpoint, promoted: &Endpoint) -> Option<Endpoint> {
-        let tls = usize::from(promoted.tls.is_some());
-        let way = self.ways.get(tls.min(self.ways.len().saturating_sub(1)))?;
-        Some(Endpoint { host: source.host.clone(), port: way.port, unix_socket: None, ..promoted.clone() })
+    /// Where clients come to it, by the address that the source had: none once it has ended.
+    pub fn entrance(&self, promoted: &Endpoint) -> Option<Endpoint> {
+        let port = if promoted.tls.is_some() { self.ways.last() } else { self.ways.first() }?.port;
+        let entrance = Endpoint { host: self.host.clone(), port, unix_socket: None, ..promoted.clone() };
+        Some(entrance).filter(|_| !self.remote().is_ended())
     }
 }
 
@@ -95,7 +102,7 @@ impl Moving<'_> {
         let closed = plan.remote().tell(&Order::Close).await?;
         match (self.handover.back, closed) {
             (false, None) => Err(Error::new(Code::RedirectFailed, "has ended").at(plan.name())),
-            (true, Some(_)) => Ok(vec![format!("{}: listen no longer", plan.name())]),
+            (true, Some(status)) if status.changed => Ok(vec![format!("{}: listen no longer", plan.name())]),
             _ => Ok(Vec::new()),
         }
     }
@@ -107,12 +114,22 @@ impl Moving<'_> {
         }
     }
 
-    /// A relay that ended since, because nobody came any more or by the operator's wish, has done its work.
-    pub(super) async fn arrive_at_relay(&self, plan: &Plan, settled: bool) -> Result<Vec<String>> {
-        if self.handover.back {
-            return end(plan).await;
+    /// One that was killed is started again. One that has ended since, because nobody came any more or by the operator's
+    /// wish, has done its work.
+    pub(super) async fn still_arrive_at_relay(&self, plan: &Plan) -> Result<Vec<String>> {
+        let relay = plan.remote();
+        let forwards = relay.tell(&Order::Status).await?.is_some_and(|status| status.open && status.ways == plan.ways);
+        if self.handover.back || forwards || relay.is_ended() {
+            return Ok(Vec::new());
         }
-        open(plan, settled, self.promoted.is_some_and(|server| server.run.dry)).await
+        match self.promoted.is_some_and(|server| server.run.dry) {
+            true => Ok(vec![plan.forwarding()]),
+            false => open(plan).await,
+        }
+    }
+
+    pub(super) async fn arrive_at_relay(&self, plan: &Plan) -> Result<Vec<String>> {
+        if self.handover.back { end(plan).await } else { open(plan).await }
     }
 
     pub(super) async fn relay_makes_way(&self, plan: &Plan) -> Result<()> {
@@ -124,27 +141,27 @@ impl Moving<'_> {
 
     pub(super) async fn come_back_to_relay(&self, plan: &Plan) -> Result<Vec<String>> {
         match self.handover.back {
-            true => open(plan, false, false).await,
+            true => open(plan).await,
             false => end(plan).await,
         }
     }
 }
 
 /// Lets clients in, by a relay that is started again if it has died.
-async fn open(plan: &Plan, unless_ended: bool, dry: bool) -> Result<Vec<String>> {
+async fn open(plan: &Plan) -> Result<Vec<String>> {
     let relay = plan.remote();
-    let present = relay.tell(&Order::Status).await?;
-    if present.as_ref().is_some_and(|status| status.open && status.ways == plan.ways) {
-        return Ok(Vec::new());
+    let told = match relay.tell(&plan.listen(true)).await? {
+        Some(status) => Some(status),
+        None => {
+            relay.start().await?;
+            relay.tell(&plan.listen(true)).await?
+        }
+    };
+    match told {
+        Some(status) if status.changed => Ok(vec![plan.forwarding()]),
+        Some(_) => Ok(Vec::new()),
+        None => Err(Error::new(Code::RedirectFailed, "has ended at once").at(plan.name())),
     }
-    if present.is_none() && unless_ended && relay.is_ended() {
-        return Ok(Vec::new());
-    }
-    if !dry {
-        relay.start().await?;
-        relay.tell(&plan.listen(true)).await?;
-    }
-    Ok(vec![plan.forwarding()])
 }
 
 async fn end(plan: &Plan) -> Result<Vec<String>> {
@@ -211,7 +228,7 @@ pub async fn look(wish: &Wish, pair: &Pair) -> Result<(Plan, Vec<Finding>)> {
         .filter(|(from, _)| *from != 0)
         .map(|(port, there)| Way { bind: addresses.clone(), port, to: SocketAddr::new(to.ip(), there) })
         .collect();
-    let plan = Plan { socket, unit: wish.unit.clone(), idle: wish.idle, ways };
+    let plan = Plan { host: source.endpoint.host.clone(), socket, unit: wish.unit.clone(), idle: wish.idle, ways };
     let mut answers = true;
     for way in plan.ways.iter().filter(|way| way.to.port() != 0) {
         answers &= crate::relay::remote::answers(way.to).await;

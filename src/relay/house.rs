@@ -200,7 +200,8 @@ impl House {
         }
     }
 
-    pub fn status(&self) -> Status {
+    /// Who is in.
+    pub fn connections(&self) -> Vec<Connection> {
         let inside = lock(&self.guests.inside);
         let connections = inside.values().map(|(from, since, traffic)| Connection {
             address: from.to_string(),
@@ -209,8 +210,11 @@ impl House {
             sent: traffic.sent(),
             received: traffic.received(),
         });
-        let connections: Vec<_> = connections.collect();
-        drop(inside);
+        connections.collect()
+    }
+
+    /// How it is, but for who is in.
+    pub fn status(&self) -> Status {
         let doors = lock(&self.doors);
         Status {
             ways: doors.as_ref().map(|doors| doors.ways.clone()).unwrap_or_default(),
@@ -220,7 +224,6 @@ impl House {
             full: self.guests.room.available_permits() == 0,
             taken: self.guests.taken.load(Ordering::Relaxed),
             failed: self.guests.failed.load(Ordering::Relaxed),
-            connections,
             ..Status::default()
         }
     }

@@ -64,6 +64,8 @@ pub struct Way {
 pub enum Order {
     /// Say how things are.
     Status,
+    /// The same, and who is connected.
+    List,
     /// Listen there. Who comes waits in the system's queue until it is `open`.
     Listen {
         /// Where.
@@ -82,6 +84,8 @@ pub enum Order {
 /// How a relay is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// Whether the order has changed anything.
+    pub changed: bool,
     /// Its process.
     pub pid: u32,
     /// Since when it runs, in seconds since 1970.
@@ -100,7 +104,7 @@ pub struct Status {
     pub taken: u64,
     /// How many of them it could not lead to the server, and closed.
     pub failed: u64,
-    /// Who is connected now.
+    /// Who is connected now; only where that was asked for.
     pub connections: Vec<Connection>,
 }
 
@@ -223,8 +227,9 @@ impl Keeper {
             *self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
             let order = serde_json::from_str(&line).context("is no order");
             let end = matches!(order, Ok(Order::End));
+            let asked = matches!(order, Ok(Order::List));
             let answer = match async { self.carry_out(order?).await }.await {
-                Ok(()) => Answer::Done(self.status()),
+                Ok(changed) => Answer::Done(self.status(changed, asked)),
                 Err(error) => Answer::Failed(format!("{error:#}")),
             };
             let text = serde_json::to_string(&answer).unwrap_or_default() + "\n";
@@ -242,35 +247,40 @@ impl Keeper {
         }
     }
 
-    async fn carry_out(&self, order: Order) -> anyhow::Result<()> {
+    async fn carry_out(&self, order: Order) -> anyhow::Result<bool> {
         match order {
-            Order::Status => {}
+            Order::Status | Order::List => Ok(false),
             Order::Listen { ways, open, idle } => {
-                if self.house.listen(&ways, open, idle)? {
+                let changed = self.house.listen(&ways, open, idle)?;
+                if changed {
                     for way in &ways {
                         let doing = if open { "forwards" } else { "will forward" };
                         log(format_args!("{doing} {} port {} to {}", way.bind.join(" "), way.port, way.to));
                     }
                 }
+                Ok(changed)
             }
             Order::Close => {
                 // First: a relay that comes up again must not take the port from who has it by then.
                 self.memory.forget();
-                if self.house.close().await {
+                let changed = self.house.close().await;
+                if changed {
                     log("listens no longer");
                 }
+                Ok(changed)
             }
             Order::End => {
                 self.memory.end();
                 self.house.close().await;
                 log("ends: it was told to");
+                Ok(true)
             }
         }
-        Ok(())
     }
 
-    fn status(&self) -> Status {
-        Status { pid: std::process::id(), since: self.since, ..self.house.status() }
+    fn status(&self, changed: bool, with_connections: bool) -> Status {
+        let connections = if with_connections { self.house.connections() } else { Vec::new() };
+        Status { changed, pid: std::process::id(), since: self.since, connections, ..self.house.status() }
     }
 }
 

@@ -138,7 +138,7 @@ pub(super) async fn hand_over(
     let now = moved.as_ref().unwrap_or(pair);
     let after = now.facts().await;
     let serves = if call.run.dry { stage.serves().unwrap_or(to) } else { to };
-    let serving = now.side(serves)?.endpoint.to_string();
+    let serving = now.entrance(serves)?.to_string();
     let parked = now.side(serves.other()).ok().map(|server| server.endpoint.to_string());
     Ok(finish!(
         call.run,
@@ -490,7 +490,7 @@ async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
 async fn canary(cut: &Cut<'_>) -> Result<()> {
     let (handover, promoted) = (cut.handover, cut.promoted);
     let public = at(promoted, handover.public);
-    let entrance = handover.plan.entrance(handover, &cut.demoted.endpoint, &promoted.endpoint).unwrap_or(public);
+    let entrance = handover.plan.entrance(handover, &promoted.endpoint).unwrap_or(public);
     let write = Command::new(["DEL", "redis-baton:canary"]);
     Server::visit(&promoted.run, promoted.side, &entrance, &write).await
 }

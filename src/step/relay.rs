@@ -54,12 +54,12 @@ pub async fn relay(call: &Call, options: &Options) -> Result<Relay> {
         return Ok(report(call, Facts::default(), Facts::default(), None, None, false));
     };
     let relay = plan.remote();
-    let found = relay.tell(&Order::Status).await?;
+    let found = relay.tell(&Order::List).await?;
     let before = facts(found.as_ref());
     let leads_to = plan.ways.first().map(|way| way.to.to_string());
     let place = Some((plan.socket.display().to_string(), leads_to));
     let Some(status) = found.filter(|_| options.end) else {
-        let found = relay.tell(&Order::Status).await?;
+        let found = relay.tell(&Order::List).await?;
         return Ok(report(call, before.clone(), before, place, found, relay.is_ended()));
     };
     if !options.force && !status.connections.is_empty() {
