@@ -277,11 +277,35 @@ options:
         and the source moves to O(aside_port).
       - With V(none) they are moved by other means, such as a load balancer or a change in the
         applications' configuration.
+      - With V(relay) the source leaves its port, and a process on its host, where the task must
+        run, takes that over and forwards to the target, which may be on another host.
+        M(baton.redis.relay) tells who comes through it, and ends it.
       - A rollback leads clients back the way they came, which the journal knows. It needs this
         only for the passwords in it.
     type: str
-    choices: [takeover, none]
+    choices: [takeover, none, relay]
     default: takeover
+  relay:
+    description:
+      - What O(redirect=relay) has to know.
+    type: dict
+    suboptions:
+      socket:
+        description:
+          - The unix socket at which the relay takes orders. Its log, and what it forwards, are
+            beside it. Without it C(relay-PORT.sock) beside the journal.
+        type: path
+      idle:
+        description:
+          - The relay ends by itself when nobody was connected for so many seconds. Without it only
+            when it is told to.
+        type: int
+      unit:
+        description:
+          - The unit of systemd that runs it. Enabled, it brings the relay back after a reboot.
+            Without it the relay runs by itself, and a rerun of M(baton.redis.switchover) starts it
+            again after a reboot.
+        type: str
 """
 
     LOCK = r"""

@@ -59,7 +59,15 @@ HANDOVER = {
 }
 # How clients are moved, and what each way has to know.
 REDIRECT = {
-    "redirect": {"type": "str", "choices": ["takeover", "none"], "default": "takeover"},
+    "redirect": {"type": "str", "choices": ["takeover", "none", "relay"], "default": "takeover"},
+    "relay": {
+        "type": "dict",
+        "options": {
+            "socket": {"type": "path"},
+            "idle": {"type": "int"},
+            "unit": {"type": "str"},
+        },
+    },
 }
 # The option of every module that keeps other controllers out.
 LOCK = {"break_lock": {"type": "bool", "default": False}}
