@@ -39,12 +39,15 @@ pub struct Ticket {
     pub room: OwnedSemaphorePermit,
 }
 
+/// A client: its address, since when it is in, and what has passed.
+type Guest = (SocketAddr, f64, Arc<Traffic>);
+
 /// Who is in.
 pub struct Guests {
     most: usize,
     room: Arc<Semaphore>,
     coming_up: Semaphore,
-    inside: Mutex<BTreeMap<u64, (SocketAddr, f64, Arc<Traffic>)>>,
+    inside: Mutex<BTreeMap<u64, Guest>>,
     taken: AtomicU64,
     failed: AtomicU64,
     threads: Vec<mpsc::UnboundedSender<(BlockingTcpStream, Ticket)>>,

@@ -33,6 +33,15 @@ const COMES_UP_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks whether it has.
 const BREATH: Duration = Duration::from_millis(5);
 
+/// How it shows that no relay runs there, or that it has just died.
+const GONE: [ErrorKind; 5] = [
+    ErrorKind::NotFound,
+    ErrorKind::ConnectionRefused,
+    ErrorKind::ConnectionReset,
+    ErrorKind::BrokenPipe,
+    ErrorKind::UnexpectedEof,
+];
+
 /// Files that a relay has open besides those of its connections.
 const OWN_FILES: u64 = 64;
 
@@ -89,7 +98,7 @@ impl Remote<'_> {
         match tokio::time::timeout(ANSWERS_WITHIN, self.ask(order)).await {
             Ok(Ok(Answer::Done(status))) => Ok(Some(status)),
             Ok(Ok(Answer::Failed(said))) => Err(self.failed(said)),
-            Ok(Err(e)) if [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&e.kind()) => Ok(None),
+            Ok(Err(e)) if GONE.contains(&e.kind()) => Ok(None),
             Ok(Err(e)) => Err(self.failed(format!("can't be given an order: {e}"))),
             Err(_) => Err(self.failed("does not answer".to_owned())),
         }

@@ -39,6 +39,8 @@ class Relay:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
+        """Start it; returns when it takes orders."""
+
         def limit() -> None:
             if self._files is not None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (self._files, self._files))

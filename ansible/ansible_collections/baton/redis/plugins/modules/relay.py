@@ -59,8 +59,8 @@ running:
   type: bool
 ended:
   description:
-    - Whether it has ended for good, because it was told to or nobody was connected for as long as it
-      was to wait. A rerun of M(baton.redis.switchover) starts one again that was killed, but not
+    - Whether it has ended for good, because it was told to or nobody was connected for as long as
+      it was to wait. A rerun of M(baton.redis.switchover) starts one again that was killed, but not
       one that has ended.
   returned: success
   type: bool
