@@ -43,7 +43,7 @@ class Led:
 
     @property
     def process(self) -> int:
-        """The relay\'s process."""
+        """The relay's process."""
         found: int = self.look.before["relay"]["pid"]
         return found
 
