@@ -141,7 +141,7 @@ def test_a_rerun_starts_one_again_that_was_killed(led: Led) -> None:
         assert client.set("key", "value")
     rb.retire(**pair.given)
     assert not pair.source.alive
-    assert led.look.running, "it stays until it is ended"
+    assert rb.relay(**pair.given).running, "it stays until it is ended"
     with redis.Redis(port=pair.source.port) as client:
         assert client.ping()
         with pytest.raises(rb.Refused) as refused:

@@ -274,7 +274,7 @@ options:
     description:
       - How clients arrive at the target.
       - With V(takeover) the target takes over the source's port, which needs both on one host,
-        and the source moves to O(aside_port).
+        and the source moves to another one.
       - With V(none) they are moved by other means, such as a load balancer or a change in the
         applications' configuration.
       - With V(relay) the source leaves its port, and a process on its host, where the task must
