@@ -110,6 +110,8 @@ codes! {
     RedirectFailed, "redirect_failed", Refused;
     /// A hook failed, or took too long.
     HookFailed, "hook_failed", Failed;
+    /// Clients are still connected through the relay that was to end.
+    RelayInUse, "relay_in_use", Refused;
     /// Something else listens on the port that the source would move to.
     AsidePortTaken, "aside_port_taken", Refused;
     /// The target can't reach the source by the address given, as far as can be seen.

@@ -150,12 +150,17 @@ impl Cut<'_> {
             Next::Fence => Seen::Position(fence.close()),
             Next::ShutDown => Seen::ShutDown(fence.shut_down()),
             Next::Demote => Seen::Role(transaction(self.demoted, &self.demotion()).await),
-            Next::Promote => match transaction(self.promoted, &self.promotion()).await {
-                // Without the old connection the transaction is sent again over a new one.
-                Outcome::Lost => Seen::Role(self.again(self.promoted, &self.promotion(), self.demoted).await),
-                outcome => Seen::Role(outcome),
-            },
+            Next::Promote => {
+                let promotion = self.promotion();
+                match tokio::join!(transaction(self.promoted, &promotion), clients.moving.meet()).0 {
+                    // Without the old connection the transaction is sent again over a new one.
+                    Outcome::Lost => Seen::Role(self.again(self.promoted, &promotion, self.demoted).await),
+                    outcome => Seen::Role(outcome),
+                }
+            }
             Next::Undo => {
+                // If it fails, the transaction says that the port is taken.
+                let _ = clients.moving.make_way().await;
                 let undone = match transaction(self.demoted, &self.undoing()).await {
                     Outcome::Lost => self.again(self.demoted, &self.undoing(), self.promoted).await,
                     outcome => outcome,

@@ -7,7 +7,7 @@
 //! - [`decide`]: the decisions, without I/O: the [stage](decide::stage) an upgrade has reached, what stands
 //!   [against](decide::findings) it, who can read [whose](decide::compat) data, the [handover](decide::handover).
 //! - [`handover`]: carries out what the handover machine says; [`fence`] does so where the source is older than 6.2.
-//! - [`redirect`]: how clients are made to arrive at the new server.
+//! - [`redirect`]: how clients are made to arrive at the new server; [`relay`] is the process that forwards them.
 //! - [`hook`]: commands and functions of the operator at the moments of a handover.
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
@@ -29,6 +29,7 @@ pub mod journal;
 pub mod pair;
 pub mod rdb;
 pub mod redirect;
+pub mod relay;
 pub mod run;
 pub mod server;
 pub mod side;

@@ -76,7 +76,15 @@ impl Pair {
         // `replicate` carries the source's users to the target, so from then on the target takes the source's login. The
         // reverse only happens once the two have changed places.
         let (at_source, at_target) = tokio::join!(
-            log_in(run, Side::Source, source, handover.is_some().then_some(target)),
+            async {
+                // Of what listens in its place nothing can be told of the source, nor of a target that is gone.
+                match &handover {
+                    Some(record) if record.plan.stands_in(record).await => {
+                        Err(Error::new(Code::Unreachable, "is not where its clients come to any more"))
+                    }
+                    _ => log_in(run, Side::Source, source, handover.is_some().then_some(target)).await,
+                }
+            },
             log_in(run, Side::Target, target, Some(source))
         );
         // Once clients are moved, a relay may lead from the one address to the other.
@@ -217,6 +225,13 @@ impl Pair {
             false => (record.arrives(), record.public),
         };
         !moves || seen.is_none_or(|seen| seen.ports == home)
+    }
+
+    /// The address at which clients arrive at the one that serves.
+    pub fn entrance(&self, serves: Side) -> Result<Endpoint> {
+        let own = &self.side(serves)?.endpoint;
+        let led = self.handover.as_ref().filter(|record| record.demoted() != serves);
+        Ok(led.and_then(|record| record.plan.entrance(record, own)).unwrap_or_else(|| own.clone()))
     }
 
     fn handed_over_to(&self, target: &Server) -> bool {

@@ -151,7 +151,6 @@ pub async fn upgrade(call: &Call, options: &Options) -> Result<Upgrade> {
     let pair = call.find().await?;
     let stage = pair.look().await?.stage;
     let serves = stage.serves().unwrap_or(Side::Source);
-    let serving = pair.side(serves)?;
     let parked = pair.side(serves.other()).ok().filter(|_| serves == Side::Target);
     let after = pair.facts().await;
     Ok(finish!(
@@ -160,7 +159,7 @@ pub async fn upgrade(call: &Call, options: &Options) -> Result<Upgrade> {
         after,
         Upgrade {
             stage: preflight::word(&stage),
-            serving: serving.endpoint.to_string(),
+            serving: pair.entrance(serves)?.to_string(),
             parked: parked.map(|server| server.endpoint.to_string()),
             steps,
         }

@@ -26,6 +26,8 @@ from ._core import (
     Phase,
     Preflight,
     Promote,
+    Relay,
+    RelayConnection,
     Replicate,
     RestartRequired,
     Retire,
@@ -53,6 +55,7 @@ config = checked(_core.config)
 wait_quiescent = checked(_core.wait_quiescent)
 promote = checked(_core.promote)
 persistence = checked(_core.persistence)
+relay = checked(_core.relay)
 retire = checked(_core.retire)
 rollback = checked(_core.rollback)
 status = checked(_core.status)
@@ -80,6 +83,8 @@ __all__ = [
     "Preflight",
     "Promote",
     "Refused",
+    "Relay",
+    "RelayConnection",
     "Replicate",
     "RestartRequired",
     "Retire",
@@ -101,6 +106,7 @@ __all__ = [
     "persistence",
     "preflight",
     "promote",
+    "relay",
     "replicate",
     "retire",
     "rollback",

@@ -8,7 +8,7 @@ _Event: TypeAlias = dict[str, Any]
 _OnEvent: TypeAlias = Callable[[_Event], object]
 _Value: TypeAlias = str | int | float  # bool is an int
 # A word, or a mapping of one to its options.
-_Redirect: TypeAlias = Literal["takeover", "none"] | Mapping[str, Mapping[str, Any]]
+_Redirect: TypeAlias = Literal["takeover", "relay", "none"] | Mapping[str, Mapping[str, Any]]
 # By moment, a program with its arguments or a function that is given the facts.
 _Moment: TypeAlias = Literal["before", "paused", "promoted", "after", "undone"]
 _Hook: TypeAlias = Sequence[str] | Callable[[dict[str, Any]], object]
@@ -37,6 +37,8 @@ __all__ = [
     "Phase",
     "Preflight",
     "Promote",
+    "Relay",
+    "RelayConnection",
     "Replicate",
     "RestartRequired",
     "Retire",
@@ -56,9 +58,11 @@ __all__ = [
     "persistence",
     "preflight",
     "promote",
+    "relay",
     "replicate",
     "retire",
     "rollback",
+    "run_relay",
     "stand_guard",
     "status",
     "switchover",
@@ -713,6 +717,88 @@ class Clients:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
+class RelayConnection:
+    """A client of a relay."""
+
+    @property
+    def address(self) -> str:
+        """Its address and port."""
+    @property
+    def since(self) -> float:
+        """Since when it is connected, in seconds since 1970."""
+    @property
+    def idle(self) -> float:
+        """Seconds since it has sent or got anything."""
+    @property
+    def sent(self) -> int:
+        """Bytes it has sent."""
+    @property
+    def received(self) -> int:
+        """Bytes it has got."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Relay:
+    """What `relay` returns."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended for good.
+
+        It was told to, or nobody was connected for as long as it was to wait. A rerun of
+        `switchover` starts one again that was killed, but not one that has ended.
+        """
+    @property
+    def listens(self) -> list[str]:
+        """The addresses where it listens; empty where it does not."""
+    @property
+    def leads_to(self) -> str | None:
+        """The server that it leads to; None where there is no relay."""
+    @property
+    def socket(self) -> str | None:
+        """The unix socket at which it takes orders; None where there is no relay."""
+    @property
+    def most(self) -> int:
+        """How many connections it can hold."""
+    @property
+    def taken(self) -> int:
+        """How many connections it has taken since it was started."""
+    @property
+    def failed(self) -> int:
+        """How many of them it closed since the server could not be connected to."""
+    @property
+    def connections(self) -> list[RelayConnection]:
+        """Who is connected through it."""
+    @property
+    def changed(self) -> bool:
+        """Whether it was ended; in a dry run, whether it would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """The relay before the step."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """The relay after it."""
+    @property
+    def actions(self) -> list[str]:
+        """The orders given that change something."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds it took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
 class ActiveClient:
     """A connection that sends commands."""
 
@@ -1110,7 +1196,9 @@ def preflight(
             HAProxies send them there (also `frontends`, `backends`, `source_servers`,
             `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
             sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
-            `ca_certs`, `client_cert_file`, `client_key_file`).
+            `ca_certs`, `client_cert_file`, `client_key_file`); `relay`, or `{"relay": {...}}` with
+            `socket`, `idle` (seconds) and `unit`: a process on the source's host takes its address
+            over and forwards them.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.
@@ -1195,7 +1283,9 @@ def replicate(
             HAProxies send them there (also `frontends`, `backends`, `source_servers`,
             `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
             sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
-            `ca_certs`, `client_cert_file`, `client_key_file`).
+            `ca_certs`, `client_cert_file`, `client_key_file`); `relay`, or `{"relay": {...}}` with
+            `socket`, `idle` (seconds) and `unit`: a process on the source's host takes its address
+            over and forwards them.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.
@@ -1324,7 +1414,9 @@ def switchover(
             HAProxies send them there (also `frontends`, `backends`, `source_servers`,
             `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
             sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
-            `ca_certs`, `client_cert_file`, `client_key_file`).
+            `ca_certs`, `client_cert_file`, `client_key_file`); `relay`, or `{"relay": {...}}` with
+            `socket`, `idle` (seconds) and `unit`: a process on the source's host takes its address
+            over and forwards them.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
@@ -1475,6 +1567,43 @@ def status(
         BatonError: the servers' roles fit no stage (Refused), or one can't be asked
             (ConnectionFailed), state `unchanged`; a handover stands half-way (Failed `half_done`,
             Refused `history_lost`), state `interrupted`.
+    """
+
+def relay(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    end: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Relay:
+    """Look who still comes through the relay that a switchover has left; optionally end it.
+
+    It is asked at its unix socket, so this runs where it runs, as the same user. The servers are
+    asked nothing, and need not be there.
+
+    Args:
+        source: the live master of the beginning, as an Endpoint or a URL, by the address it had
+            when the upgrade began.
+        target: the new instance, likewise.
+        end: end it, if nobody is connected. Nothing listens at the source's address then.
+        force: end it whoever is connected: they are cut off.
+        dry_run: look and decide only; nothing is changed, and a wait looks once.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: Refused (`relay_in_use`): somebody is connected, and it goes on.
+    """
+
+def run_relay(socket: str | PathLike[str]) -> None:
+    """Take orders at this unix socket, and forward what they say, until told to end.
+
+    Of `python -m redis_baton.relayd` alone.
     """
 
 def stand_guard() -> str | None:
@@ -1718,7 +1847,9 @@ def upgrade(
             HAProxies send them there (also `frontends`, `backends`, `source_servers`,
             `target_servers`); `{"sentinel": {"sentinels": ["HOST:PORT"], "name": ...}}`: the
             sentinels are told (also `user`, `password`, and `tls` with `validate_certs`,
-            `ca_certs`, `client_cert_file`, `client_key_file`).
+            `ca_certs`, `client_cert_file`, `client_key_file`); `relay`, or `{"relay": {...}}` with
+            `socket`, `idle` (seconds) and `unit`: a process on the source's host takes its address
+            over and forwards them.
         aside_port: the port the source moves to in a takeover; None for the first free one above
             the target's.
         force: take a target that holds data of its own: it is wiped.

@@ -16,6 +16,8 @@ pub struct Unit {
     pub state: String,
     /// The user it runs as; none for root.
     pub user: Option<String>,
+    /// Whether it comes up with the host.
+    pub enabled: bool,
     /// Its own limit of memory, in bytes.
     pub memory_max: Option<u64>,
 }
@@ -29,7 +31,7 @@ impl Unit {
 
 /// Looks at a unit.
 pub async fn look(unit: &str) -> Result<Unit> {
-    const ASKED: &str = "--property=LoadState,ActiveState,SubState,Result,User,MemoryMax";
+    const ASKED: &str = "--property=LoadState,UnitFileState,ActiveState,SubState,Result,User,MemoryMax";
     if unit.is_empty() || unit.starts_with('-') || unit.contains(char::is_whitespace) {
         return Err(Error::input("unit", format!("{unit:?} is no name of a unit")));
     }
@@ -67,6 +69,7 @@ fn parse(text: &str) -> Unit {
     Unit {
         loaded: field("LoadState") == "loaded",
         active: field("ActiveState").to_owned(),
+        enabled: field("UnitFileState").starts_with("enabled"),
         state: format!("{}/{}, result {}", field("ActiveState"), field("SubState"), field("Result")),
         user: Some(field("User").to_owned()).filter(|user| !user.is_empty()),
         memory_max: field("MemoryMax").parse().ok().filter(|bytes| *bytes != u64::MAX),
@@ -88,10 +91,10 @@ mod tests {
 
     #[test]
     fn a_unit_is_read() {
-        let text = "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\n\
+        let text = "LoadState=loaded\nUnitFileState=enabled\nActiveState=failed\nSubState=failed\nResult=exit-code\n\
             User=redis\nMemoryMax=infinity\n";
         let unit = parse(text);
-        assert!(unit.loaded && unit.memory_max.is_none() && unit.user.as_deref() == Some("redis"));
+        assert!(unit.loaded && unit.enabled && unit.memory_max.is_none() && unit.user.as_deref() == Some("redis"));
         assert_eq!((unit.active.as_str(), unit.state.as_str()), ("failed", "failed/failed, result exit-code"));
     }
 

@@ -5,6 +5,7 @@ mod convert;
 mod endpoint;
 mod guard;
 mod options;
+mod relay;
 mod steps;
 
 use pyo3::prelude::*;
@@ -17,9 +18,11 @@ mod _core {
     #[pymodule_export]
     use super::guard::stand_guard;
     #[pymodule_export]
+    use super::relay::run_relay;
+    #[pymodule_export]
     use super::steps::{
-        clients, config, launch, persistence, preflight, promote, replicate, retire, rollback, status, switchover,
-        upgrade, verify, wait_quiescent, wait_ready, wait_synced,
+        clients, config, launch, persistence, preflight, promote, relay, replicate, retire, rollback, status,
+        switchover, upgrade, verify, wait_quiescent, wait_ready, wait_synced,
     };
     #[pymodule_export]
     use crate::{
@@ -30,6 +33,7 @@ mod _core {
             traffic::ActiveClient,
         },
         handover::Phase,
+        relay::Connection,
         step::{
             clients::Clients,
             config::{Config, RestartRequired},
@@ -37,6 +41,7 @@ mod _core {
             persistence::Persistence,
             preflight::{Estimates, Preflight},
             promote::Promote,
+            relay::Relay,
             replicate::Replicate,
             retire::Retire,
             status::Status,
@@ -53,6 +58,10 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // Whoever starts a relay does so by the interpreter that has this library. An embedded one may have none.
+        if let Ok(interpreter) = module.py().import("sys")?.getattr("executable")?.extract::<String>() {
+            crate::relay::remote::set_program(vec![interpreter, "-m".into(), "redis_baton.relayd".into()]);
+        }
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         let codes: Vec<_> = crate::Code::ALL.iter().map(|code| (code.as_str(), code.meaning())).collect();
         module.add("REASONS", codes.into_iter().collect::<std::collections::BTreeMap<_, _>>())

@@ -17,8 +17,9 @@ use crate::{
     decide::persistence::Wanted,
     step::{
         self, clients::Clients, config::Config, launch::Launch, persistence::Persistence, preflight::Preflight,
-        promote::Promote, replicate::Replicate, retire::Retire, seconds, status::Status, switchover::Switchover,
-        verify::Verify, wait_quiescent::WaitQuiescent, wait_ready::WaitReady, wait_synced::WaitSynced,
+        promote::Promote, relay::Relay, replicate::Replicate, retire::Retire, seconds, status::Status,
+        switchover::Switchover, verify::Verify, wait_quiescent::WaitQuiescent, wait_ready::WaitReady,
+        wait_synced::WaitSynced,
     },
     upgrade::{self as procedure, Step, Upgrade},
 };
@@ -71,6 +72,25 @@ pub fn launch(
         let wait_timeout = seconds("wait_timeout", wait_timeout)?;
         let options = step::launch::Options { directory, program, parameters, unit, user, wait_timeout, force };
         Ok(async move { step::launch::launch(&call, &options).await })
+    })
+}
+
+/// Look who still comes through the relay that a switchover has left, and end it if that is wished.
+#[pyfunction]
+#[pyo3(signature = (*, source, target, end=false, force=false, dry_run=false, journal_dir=None, on_event=None))]
+pub fn relay(
+    py: Python<'_>,
+    source: &Bound<'_, PyAny>,
+    target: &Bound<'_, PyAny>,
+    end: bool,
+    force: bool,
+    dry_run: bool,
+    journal_dir: Option<PathBuf>,
+    on_event: Option<Py<PyAny>>,
+) -> PyResult<Relay> {
+    Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.run(py, |call| {
+        let options = step::relay::Options { end, force };
+        Ok(async move { step::relay::relay(&call, &options).await })
     })
 }
 

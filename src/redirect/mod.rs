@@ -3,9 +3,12 @@
 //! | moment | when | if it fails |
 //! |---|---|---|
 //! | [`Redirect::look`] | before anything is changed | the findings say so |
+//! | [`Moving::prepare`] | before the pause: what moves the clients is made ready | nothing was changed |
 //! | [`Moving::hold`] | in the pause, when the promoted one has everything: from now on nobody new reaches the demoted one | the pause ends, and all is as before |
 //! | [`ports::leave`], [`ports::arrive`] | within the two transactions | as the transaction |
+//! | [`Moving::meet`] | beside the promotion: who comes may wait from now on | as the next |
 //! | [`Moving::arrive`] | the promoted one is master: who waits is let in | the guard and a rerun do it |
+//! | [`Moving::make_way`] | the demoted one is about to take its ports again | as the transaction |
 //! | [`Moving::come_back`] | the demoted one serves again | the guard and a rerun do it |
 //!
 //! Each can be done again at any time: it looks first, and does what is left to do. What a way must know for that is in
@@ -13,6 +16,7 @@
 
 pub mod haproxy;
 pub mod ports;
+pub mod relay;
 pub mod sentinel;
 
 use std::time::Duration;
@@ -21,9 +25,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     decide::{findings::Finding, haproxy::Wanted},
+    endpoint::Endpoint,
     error::{Code, Error, Result, State},
     journal::Handover,
-    pair::{Pair, see},
+    pair::Pair,
     server::{Server, Side},
 };
 use haproxy::Fronts;
@@ -40,6 +45,8 @@ pub enum Redirect {
     Haproxy(haproxy::Wish),
     /// Clients ask Sentinel for the master, which is told.
     Sentinel(Sentinels),
+    /// A relay on the source's host takes its address over and forwards to the target.
+    Relay(relay::Wish),
     /// Clients are moved by other means.
     None,
 }
@@ -55,18 +62,23 @@ pub enum Plan {
     Haproxy(Box<Fronts>),
     /// Sentinels.
     Sentinel(Watch),
+    /// A relay has the source's ports.
+    Relay(relay::Plan),
 }
 
 impl Redirect {
     /// Reads what a caller gave, as JSON: a word, or a mapping of a word to its options.
     pub fn parse(json: &str) -> Result<Self> {
-        let redirect = serde_json::from_str(json).map_err(|e| match e.to_string() {
+        let wished = serde_json::from_str(json);
+        // A word alone stands for the way without options.
+        let alone = || serde_json::from_str(&format!("{{{json}: {{}}}}")).ok().filter(|_| json.starts_with('"'));
+        let redirect = wished.or_else(|e| alone().ok_or(e)).map_err(|e| match e.to_string() {
             // It would repeat the value, which may be a password.
             said if said.starts_with("invalid") => Error::input("redirect", "an option is of the wrong type"),
             said => Error::input("redirect", said),
         })?;
         match &redirect {
-            Redirect::Takeover | Redirect::None => {}
+            Redirect::Takeover | Redirect::Relay(_) | Redirect::None => {}
             Redirect::Haproxy(wish) => wish.check()?,
             Redirect::Sentinel(sentinels) => sentinels.check()?,
         }
@@ -80,7 +92,7 @@ impl Redirect {
 
     /// Whether the source leaves its port, so that a free one is needed for it.
     pub fn leaves_port(&self) -> bool {
-        matches!(self, Redirect::Takeover | Redirect::Sentinel(_))
+        matches!(self, Redirect::Takeover | Redirect::Sentinel(_) | Redirect::Relay(_))
     }
 
     /// Looks at what is to move the clients away from the source, and lists what stands against it. Changes nothing.
@@ -93,6 +105,10 @@ impl Redirect {
             Redirect::Sentinel(sentinels) => {
                 let (watch, findings) = sentinels.look(pair, Side::Source).await?;
                 Ok((Plan::Sentinel(watch), findings))
+            }
+            Redirect::Relay(wish) => {
+                let (plan, findings) = relay::look(wish, pair).await?;
+                Ok((Plan::Relay(plan), findings))
             }
         }
     }
@@ -117,6 +133,10 @@ impl Redirect {
             ),
             Redirect::Haproxy(_) => format!("{pause}, and waits in HAProxy until {target} serves"),
             Redirect::Sentinel(sentinels) => format!("{pause}, and {}", sentinels.sentence(target)),
+            Redirect::Relay(_) => format!(
+                "{pause}, the source moves to port {aside}, and a relay takes its address {} over and forwards to {target}",
+                source.endpoint
+            ),
             Redirect::None => format!("{pause} and has to come to the target by your own means"),
         }
     }
@@ -126,7 +146,7 @@ impl Plan {
     /// Looks again, for the way back: at what moves the clients away from the target.
     pub async fn look_again(&self, pair: &Pair, redirect: &Redirect) -> Result<(Plan, Vec<Finding>)> {
         match self {
-            Plan::Ports => Ok((Plan::Ports, Vec::new())),
+            Plan::Ports | Plan::Relay(_) => Ok((self.clone(), Vec::new())),
             Plan::Haproxy(before) => {
                 let wish = if let Redirect::Haproxy(wish) = redirect { Some(wish) } else { None };
                 let (fronts, findings) = before.look_again(pair, wish).await?;
@@ -170,6 +190,33 @@ impl Plan {
             _ => Vec::new(),
         }
     }
+
+    /// Whether what leads the clients has to go on working when all is done: then a rerun sees to that.
+    pub fn lasts(&self) -> bool {
+        matches!(self, Plan::Relay(_))
+    }
+
+    /// Whether the demoted server leaves its port though the promoted one does not take it: on the way back it takes it
+    /// again.
+    pub fn keeps_port_free(&self) -> bool {
+        matches!(self, Plan::Relay(_))
+    }
+
+    /// Whether something that is none of the two servers listens where the source did.
+    pub async fn stands_in(&self, handover: &Handover) -> bool {
+        match self {
+            Plan::Relay(plan) => !handover.back && plan.listens().await,
+            _ => false,
+        }
+    }
+
+    /// Where clients come to the promoted server, if that is not where it listens itself.
+    pub fn entrance(&self, handover: &Handover, promoted: &Endpoint) -> Option<Endpoint> {
+        match self {
+            Plan::Relay(plan) if !handover.back => plan.entrance(promoted),
+            _ => None,
+        }
+    }
 }
 
 /// The clients of one handover. What a moment returns is what it did, as a result's `actions`: told later, since
@@ -186,17 +233,37 @@ pub struct Moving<'a> {
 }
 
 impl Moving<'_> {
+    /// What moves the clients is made ready.
+    pub async fn prepare(&self) -> Result<Vec<String>> {
+        match &self.handover.plan {
+            Plan::Relay(plan) => self.prepare_relay(plan).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// From now on nobody new reaches the demoted server.
     pub async fn hold(&self) -> Result<Vec<String>> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
             Plan::Haproxy(fronts) => fronts.bring(Wanted::Held).await,
-            Plan::Sentinel(watch) => {
-                if let Some(server) = self.demoted {
-                    self.redirect.sentinels()?.hold(&server.run, watch, self.handover.demoted()).await?;
-                }
-                Ok(Vec::new())
-            }
+            Plan::Sentinel(watch) => self.hold_by_sentinel(watch).await,
+            Plan::Relay(plan) => self.hold_relay(plan).await,
+        }
+    }
+
+    /// A handover that stopped between its transactions goes on: what was made ready for it may have died since.
+    pub async fn again(&self) -> Result<Vec<String>> {
+        match &self.handover.plan {
+            Plan::Relay(plan) if self.handover.back => self.hold_relay(plan).await,
+            Plan::Relay(plan) => self.prepare_relay(plan).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Who comes may wait where the promoted server is to be reached. What fails is done, or found, by [`Moving::arrive`].
+    pub async fn meet(&self) {
+        if let Plan::Relay(plan) = &self.handover.plan {
+            drop(self.meet_at_relay(plan).await);
         }
     }
 
@@ -205,10 +272,24 @@ impl Moving<'_> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
             Plan::Haproxy(fronts) => fronts.bring(Wanted::Led).await,
-            Plan::Sentinel(watch) => {
-                let told = self.tell(watch, self.promoted, self.handover.demoted().other()).await?;
-                Ok([told, self.come_home().await?].concat())
-            }
+            Plan::Sentinel(watch) => self.arrive_by_sentinel(watch).await,
+            Plan::Relay(plan) => self.arrive_at_relay(plan).await,
+        }
+    }
+
+    /// They arrived once, and still do: see [`Plan::lasts`].
+    pub async fn still_arrive(&self) -> Result<Vec<String>> {
+        match &self.handover.plan {
+            Plan::Relay(plan) => self.still_arrive_at_relay(plan).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Nobody else has the ports that the demoted server is about to take again.
+    pub async fn make_way(&self) -> Result<()> {
+        match &self.handover.plan {
+            Plan::Relay(plan) => self.relay_makes_way(plan).await,
+            _ => Ok(()),
         }
     }
 
@@ -217,7 +298,8 @@ impl Moving<'_> {
         match &self.handover.plan {
             Plan::Ports => Ok(Vec::new()),
             Plan::Haproxy(fronts) => fronts.bring(Wanted::Home).await,
-            Plan::Sentinel(watch) => self.tell(watch, self.demoted, self.handover.demoted()).await,
+            Plan::Sentinel(watch) => self.come_back_by_sentinel(watch).await,
+            Plan::Relay(plan) => self.come_back_to_relay(plan).await,
         }
     }
 
@@ -226,36 +308,24 @@ impl Moving<'_> {
         match &self.handover.plan {
             Plan::Ports => Vec::new(),
             Plan::Haproxy(fronts) => fronts.planned(),
-            Plan::Sentinel(watch) => {
-                let mut planned = watch.planned(self.handover.demoted().other());
-                if let Some(demoted) = self.demoted.filter(|_| !self.handover.fenced) {
-                    planned
-                        .extend(ports::come_back(self.handover).iter().map(|command| format!("{demoted}: {command}")));
-                }
-                planned
-            }
+            Plan::Sentinel(watch) => self.planned_by_sentinel(watch),
+            Plan::Relay(plan) => relay::planned(plan, self.handover),
         }
     }
+}
 
-    async fn tell(&self, watch: &Watch, master: Option<&Server>, to: Side) -> Result<Vec<String>> {
-        // One that is gone is no master, so there is nothing to tell.
-        let Some(server) = master else { return Ok(Vec::new()) };
-        self.redirect.sentinels()?.tell(&server.run, watch, to, &server.identity.run_id).await
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// When nobody is led to it any more, the demoted server listens at its own port again, as a replica.
-    async fn come_home(&self) -> Result<Vec<String>> {
-        let Some(demoted) = self.demoted.filter(|_| !self.handover.fenced) else { return Ok(Vec::new()) };
-        if see(demoted).await?.ports == self.handover.home {
-            return Ok(Vec::new());
+    #[test]
+    fn a_word_alone_stands_for_a_way_without_options() {
+        let relay = Redirect::parse("\"relay\"").unwrap();
+        assert!(
+            relay == Redirect::parse("{\"relay\": {}}").unwrap() && relay == Redirect::Relay(relay::Wish::default())
+        );
+        for wrong in ["\"relais\"", "{\"takeover\": {}}", "{\"relay\": {\"port\": 1}}", "3"] {
+            assert!(Redirect::parse(wrong).is_err_and(|error| error.code == crate::Code::InvalidInput), "{wrong}");
         }
-        let mut done = Vec::new();
-        for command in ports::come_back(self.handover) {
-            match demoted.ask(&command).await? {
-                Ok(_) => done.push(format!("{demoted}: {command}")),
-                Err(said) => return Err(demoted.refused(&command, &said)),
-            }
-        }
-        Ok(done)
     }
 }

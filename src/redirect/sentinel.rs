@@ -10,6 +10,7 @@ use redis::Value;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
+use super::{Moving, ports};
 use crate::{
     decide::{
         findings::{Finding, Level},
@@ -339,6 +340,55 @@ impl Sentinels {
             }
         }
         Ok(any)
+    }
+}
+
+/// Clients that ask the sentinels, at the moments of a handover.
+impl Moving<'_> {
+    pub(super) async fn hold_by_sentinel(&self, watch: &Watch) -> Result<Vec<String>> {
+        if let Some(server) = self.demoted {
+            self.redirect.sentinels()?.hold(&server.run, watch, self.handover.demoted()).await?;
+        }
+        Ok(Vec::new())
+    }
+
+    pub(super) async fn arrive_by_sentinel(&self, watch: &Watch) -> Result<Vec<String>> {
+        let told = self.tell(watch, self.promoted, self.handover.demoted().other()).await?;
+        Ok([told, self.come_home().await?].concat())
+    }
+
+    pub(super) async fn come_back_by_sentinel(&self, watch: &Watch) -> Result<Vec<String>> {
+        self.tell(watch, self.demoted, self.handover.demoted()).await
+    }
+
+    pub(super) fn planned_by_sentinel(&self, watch: &Watch) -> Vec<String> {
+        let mut planned = watch.planned(self.handover.demoted().other());
+        if let Some(demoted) = self.demoted.filter(|_| !self.handover.fenced) {
+            planned.extend(ports::come_back(self.handover).iter().map(|command| format!("{demoted}: {command}")));
+        }
+        planned
+    }
+
+    async fn tell(&self, watch: &Watch, master: Option<&Server>, to: Side) -> Result<Vec<String>> {
+        // One that is gone is no master, so there is nothing to tell.
+        let Some(server) = master else { return Ok(Vec::new()) };
+        self.redirect.sentinels()?.tell(&server.run, watch, to, &server.identity.run_id).await
+    }
+
+    /// When nobody is led to it any more, the demoted server listens at its own port again, as a replica.
+    async fn come_home(&self) -> Result<Vec<String>> {
+        let Some(demoted) = self.demoted.filter(|_| !self.handover.fenced) else { return Ok(Vec::new()) };
+        if see(demoted).await?.ports == self.handover.home {
+            return Ok(Vec::new());
+        }
+        let mut done = Vec::new();
+        for command in ports::come_back(self.handover) {
+            match demoted.ask(&command).await? {
+                Ok(_) => done.push(format!("{demoted}: {command}")),
+                Err(said) => return Err(demoted.refused(&command, &said)),
+            }
+        }
+        Ok(done)
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) async fn rewrite(server: &Server) -> Result<()> {
 /// Already handed over: does what a crash right after it has left undone. Nothing, if all was done.
 pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options) -> Result<bool> {
     let promoted = pair.side(to)?;
-    go_home(pair, look, promoted).await?;
+    go_home(pair, look, promoted, options).await?;
     let demoted = pair.side(to.other()).ok();
     if let Some(demoted) = demoted {
         demoted.restore(&pair.journal, Some(&CUT_SETTINGS)).await?;
@@ -166,6 +166,9 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
     let handed_over = pair.handover.as_ref().filter(|record| record.demoted() == to.other());
     let Some(record) = handed_over else { return Ok(false) };
     if pair.run.dry || pair.journal.is_settled()? {
+        if record.plan.lasts() && !record.back && pair.journal.is_settled()? {
+            moving(pair, record, options).still_arrive().await.map(|done| told(pair, done))?;
+        }
         let Some(demoted) = demoted else { return Ok(false) };
         let linked = demoted.replication().await?.link_up;
         if linked || pair.run.dry {
@@ -201,9 +204,12 @@ pub(super) fn told(pair: &Pair, done: Vec<String>) {
 }
 
 /// Lets the one that serves listen where clients arrive.
-async fn go_home(pair: &Pair, look: &Look, serves: &Server) -> Result<()> {
+async fn go_home(pair: &Pair, look: &Look, serves: &Server, options: &Options) -> Result<()> {
     match &pair.handover {
         Some(record) if !pair.has_arrived(look) && serves.side == record.demoted() => {
+            if !pair.run.dry {
+                moving(pair, record, options).make_way().await?;
+            }
             serves.change_all(&ports::come_back(record)).await
         }
         Some(record) if !pair.has_arrived(look) => serves.change_all(&ports::arrive(record)).await,
@@ -225,6 +231,9 @@ async fn keep_warm(pair: &Pair, demoted: &Server, promoted: &Server, login: Opti
 pub(super) async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Error {
     if error.state == State::Interrupted {
         return error;
+    }
+    if let Err(failed) = cut.moving().come_back().await.map(|done| told(pair, done)) {
+        pair.run.warn(failed.to_string());
     }
     match take_back(pair, cut.handover, cut.demoted, cut.promoted).await {
         Ok(()) => {
@@ -263,7 +272,7 @@ async fn restore_both(pair: &Pair, demoted: &Server, promoted: &Server) -> Resul
 
 /// A controller has died before it demoted anything: writes need not wait any longer, and what it raised is restored.
 pub(super) async fn call_off(pair: &Pair, look: &Look, to: Side, options: &Options) -> Result<()> {
-    go_home(pair, look, pair.side(to.other())?).await?;
+    go_home(pair, look, pair.side(to.other())?, options).await?;
     let (demoted, promoted) = (pair.side(to.other())?, pair.side(to)?);
     let begun = pair.handover.as_ref().filter(|handover| handover.demoted() == demoted.side);
     if begun.is_none_or(|handover| !handover.fenced) {

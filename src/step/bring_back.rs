@@ -51,6 +51,9 @@ pub(super) async fn bring_back(
     }
     let moves = ports::come_back(record);
     let serving = at(demoted, record.home);
+    if !call.run.dry {
+        moving(pair, record, options).make_way().await?;
+    }
     if !moves.is_empty() && answers(&serving.host, serving.port).await {
         return Err(Error::new(Code::TakeoverImpossible, format!("can't come back: something listens at {serving}"))
             .at(demoted)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Call,
-    aftermath::{call_off, complete, put_back, settle},
+    aftermath::{call_off, complete, put_back, settle, told},
     at,
     bring_back::WHAT_IT_TOOK,
     guard::{Guard, Job},
@@ -148,7 +148,7 @@ pub(super) async fn hand_over(
     let now = moved.as_ref().unwrap_or(pair);
     let after = now.facts().await;
     let serves = if call.run.dry { stage.serves().unwrap_or(to) } else { to };
-    let serving = now.side(serves)?.endpoint.to_string();
+    let serving = now.entrance(serves)?.to_string();
     let parked = now.side(serves.other()).ok().map(|server| server.endpoint.to_string());
     Ok(finish!(
         call.run,
@@ -279,6 +279,8 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
         {
             call.run.warn("the guard did not come: if this process is killed between demotion and promotion, nobody serves until it is run again");
         }
+        let ready = cut.moving().prepare().await.map_err(|error| error.state(State::Undone))?;
+        told(pair, ready);
         pair.begin(handover.clone())?;
         let done = attempts(pair, &mut cut, options).await?;
         Ok((done, others))
@@ -375,6 +377,9 @@ async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Don
     let machine =
         if forward { Machine::resume(limits, way(handover), left.offset) } else { Machine::take_back(limits) };
     let others = others(pair, &demoted, &promoted).await?;
+    if forward && let Err(error) = cut.moving().again().await.map(|done| told(pair, done)) {
+        pair.run.warn(error.to_string());
+    }
     let attempt = cut.run(&pair.run, machine).await;
     done.phases = attempt.phases;
     done.longest_gap_us = time_in(&done.phases, &WRITES_WAIT);
@@ -404,7 +409,9 @@ async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Ha
             if let Some(refusal) = findings::refusal(&found) {
                 return Err(refusal);
             }
+            let home = if before.back { before.public } else { before.home };
             match (before.arrives(), before.leaves()) {
+                _ if plan.keeps_port_free() => (home, at_target, plan),
                 (true, _) => (at_target, if before.back { before.aside } else { before.from }, plan),
                 (false, true) => (at_source, free_ports(target, at_target, at_source).await?, plan),
                 (false, false) => (at_source, at_target, plan),
@@ -514,7 +521,7 @@ async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
         pair.run.action(format!("{}: {}", cut.demoted, unpause()));
         cut.demoted.ask(&unpause()).await.map(drop)
     };
-    let (released, arrived) = tokio::join!(release, canary(cut.promoted, cut.handover.public));
+    let (released, arrived) = tokio::join!(release, canary(cut));
     let microseconds = began.elapsed().as_micros() as u64;
     done.phases.push(Phase { name: "confirm".into(), microseconds });
     pair.run.emit(&Event::Phase { name: "confirm", microseconds });
@@ -527,7 +534,10 @@ async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
     Ok(())
 }
 
-async fn canary(promoted: &Server, public: Ports) -> Result<()> {
+async fn canary(cut: &Cut<'_>) -> Result<()> {
+    let (handover, promoted) = (cut.handover, cut.promoted);
+    let public = at(promoted, handover.public);
+    let entrance = handover.plan.entrance(handover, &promoted.endpoint).unwrap_or(public);
     let write = Command::new(["DEL", "redis-baton:canary"]);
-    Server::visit(&promoted.run, promoted.side, &at(promoted, public), &write).await
+    Server::visit(&promoted.run, promoted.side, &entrance, &write).await
 }

@@ -14,6 +14,7 @@ pub mod persistence;
 pub mod preflight;
 mod prepare;
 pub mod promote;
+pub mod relay;
 mod replicas;
 pub mod replicate;
 pub mod retire;

@@ -74,7 +74,7 @@ pub async fn status(call: &Call) -> Result<Status> {
         facts,
         Status {
             stage: word(&stage),
-            serving: serves.and_then(address),
+            serving: serves.and_then(|side| pair.entrance(side).ok()).map(|entrance| entrance.to_string()),
             parked: serves.and_then(|side| address(side.other())),
             warm,
             since: watched.as_ref().map(|Watched { since, .. }| *since),

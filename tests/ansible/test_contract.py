@@ -22,7 +22,7 @@ CONNECTION = {
     for prefix in ("", "login_", "source_")
 } - {"user"}  # who runs the server of a launch
 # One argument of the step: a word, or a mapping of one to its options.
-REDIRECT = {"redirect", "haproxy", "sentinel"}
+REDIRECT = {"redirect", "haproxy", "sentinel", "relay"}
 # Whether a result is a failure is left to the caller in Python.
 OUR_OWN = {"preflight": {"fail"}}
 

@@ -323,15 +323,18 @@ options:
       - How clients arrive at the target.
       - With V(takeover) the target takes over the source's port, which needs both on one host,
         and the source moves to another (C(aside_port)).
-      - With V(sentinel) they ask Sentinel, which is told. Each server stays at its own port.
-      - With V(none) they are moved by other means, such as a load balancer or a change in the
-        applications' configuration.
       - With V(haproxy) they come through HAProxies, which are told to let them wait and then to
         send them to the target. See O(haproxy).
+      - With V(sentinel) they ask Sentinel, which is told. Each server stays at its own port.
+      - With V(relay) the source leaves its port, and a process on its host, where the task must
+        run, takes that over and forwards to the target, which may be on another host.
+        M(baton.redis.relay) tells who comes through it, and ends it.
+      - With V(none) they are moved by other means, such as a load balancer or a change in the
+        applications' configuration.
       - A rollback leads clients back the way they came, which the journal knows. It needs this
         only for the passwords in it.
     type: str
-    choices: [takeover, haproxy, sentinel, none]
+    choices: [takeover, haproxy, sentinel, relay, none]
     default: takeover
   haproxy:
     description:
@@ -404,6 +407,27 @@ options:
           client_key_file:
             description: PEM file of its key.
             type: path
+  relay:
+    description:
+      - What O(redirect=relay) has to know.
+    type: dict
+    suboptions:
+      socket:
+        description:
+          - The unix socket at which the relay takes orders. Its log, and what it forwards, are
+            beside it. Without it C(relay-PORT.sock) beside the journal.
+        type: path
+      idle:
+        description:
+          - The relay ends by itself when nobody was connected for so many seconds. Without it only
+            when it is told to.
+        type: int
+      unit:
+        description:
+          - The unit of systemd that runs it. Enabled, it brings the relay back after a reboot.
+            Without it the relay runs by itself, and a rerun of M(baton.redis.switchover) starts it
+            again after a reboot.
+        type: str
 """
 
     LOCK = r"""

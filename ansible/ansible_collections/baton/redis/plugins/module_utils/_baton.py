@@ -69,7 +69,7 @@ HANDOVER = {
 REDIRECT = {
     "redirect": {
         "type": "str",
-        "choices": ["takeover", "haproxy", "sentinel", "none"],
+        "choices": ["takeover", "haproxy", "sentinel", "relay", "none"],
         "default": "takeover",
     },
     "haproxy": {
@@ -98,6 +98,14 @@ REDIRECT = {
                     "client_key_file": {"type": "path"},
                 },
             },
+        },
+    },
+    "relay": {
+        "type": "dict",
+        "options": {
+            "socket": {"type": "path"},
+            "idle": {"type": "int"},
+            "unit": {"type": "str"},
         },
     },
 }
