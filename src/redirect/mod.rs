@@ -69,13 +69,14 @@ pub enum Plan {
 impl Redirect {
     /// Reads what a caller gave, as JSON: a word, or a mapping of a word to its options.
     pub fn parse(json: &str) -> Result<Self> {
-        let wished = serde_json::from_str(json);
         // A word alone stands for the way without options.
-        let alone = || serde_json::from_str(&format!("{{{json}: {{}}}}")).ok().filter(|_| json.starts_with('"'));
-        let redirect = wished.or_else(|e| alone().ok_or(e)).map_err(|e| match e.to_string() {
+        let alone = || serde_json::from_str(&format!("{{{json}: {{}}}}"));
+        let wished = serde_json::from_str(json).or_else(|e| if json.starts_with('"') { alone() } else { Err(e) });
+        let redirect = wished.map_err(|e| match e.to_string() {
             // It would repeat the value, which may be a password.
             said if said.starts_with("invalid") => Error::input("redirect", "an option is of the wrong type"),
-            said => Error::input("redirect", said),
+            // Where it stands in what was made of it tells nobody anything.
+            said => Error::input("redirect", said.split(" at line ").next().unwrap_or(&said)),
         })?;
         match &redirect {
             Redirect::Takeover | Redirect::Relay(_) | Redirect::None => {}
@@ -324,6 +325,8 @@ mod tests {
         assert!(
             relay == Redirect::parse("{\"relay\": {}}").unwrap() && relay == Redirect::Relay(relay::Wish::default())
         );
+        let missing = Redirect::parse("\"haproxy\"").err().map(|error| error.found);
+        assert_eq!(missing.as_deref(), Some("missing field `sockets`"));
         for wrong in ["\"relais\"", "{\"takeover\": {}}", "{\"relay\": {\"port\": 1}}", "3"] {
             assert!(Redirect::parse(wrong).is_err_and(|error| error.code == crate::Code::InvalidInput), "{wrong}");
         }

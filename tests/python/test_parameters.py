@@ -17,7 +17,7 @@ NAN, INFINITE = float("nan"), float("inf")
 SECONDS: list[Any] = [-1, NAN, INFINITE, "5", None]
 FLAGS: list[Any] = ["no", 1, None]
 WRONG: list[tuple[Callable[..., object], str, list[Any]]] = [
-    (rb.preflight, "redirect", ["haproxy", "", 1, None]),
+    (rb.preflight, "redirect", ["haproxy", "proxy", "", 1, {"haproxy": {}}]),
     (rb.preflight, "aside_port", [0, -1, 65536, 10**30, "7000", 1.5]),
     (rb.preflight, "force", FLAGS),
     (rb.launch, "directory", ["relative", "/", "/x\ny", 1, None]),

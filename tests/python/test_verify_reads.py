@@ -12,6 +12,7 @@ from redis_baton import Refused, TimedOut
 from tests.python.common import Pair, fails, put
 from tests.python.test_verify import spoil
 from tests.support.load import Load
+from tests.support.servers import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,28 +42,15 @@ def test_a_load_makes_no_differences(pair: Pair, times: int) -> None:
 
 def test_a_key_that_never_rests_is_not_equal(pair: Pair) -> None:
     pair.follow(10)
-    stop = threading.Event()
-
-    def write() -> None:
-        with pair.source.client() as client:
-            while not stop.is_set():
-                with client.pipeline(transaction=False) as pipeline:
-                    for n in range(500):
-                        pipeline.set("restless", f"{n}" * 20_000)
-                    pipeline.execute()
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    # Nothing but INCR, of one key for each connection, as fast as can be.
+    with Load(port=pair.source.port, connections=4, sets_per_incr=0):
+        eventually(lambda: pair.source.info("keyspace")["db0"]["keys"] > 10, "it writes")
         result = rb.verify(**pair.given, **FULL, wait_timeout=0.5, fail=False)
         assert (result.differing, result.differences) == (0, [])
         assert result.equal == (result.unsettled == 0)
         with pytest.raises(TimedOut) as raised:
             _until_unsettled(pair)
         assert (raised.value.reason, raised.value.state) == ("unsettled", "unchanged")
-    finally:
-        stop.set()
-        writer.join()
 
 
 def _until_unsettled(pair: Pair) -> None:
