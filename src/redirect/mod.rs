@@ -326,7 +326,7 @@ mod tests {
             relay == Redirect::parse("{\"relay\": {}}").unwrap() && relay == Redirect::Relay(relay::Wish::default())
         );
         let missing = Redirect::parse("\"haproxy\"").err().map(|error| error.found);
-        assert_eq!(missing.as_deref(), Some("missing field `sockets`"));
+        assert_eq!(missing.as_deref(), Some("redirect: missing field `sockets`"));
         for wrong in ["\"relais\"", "{\"takeover\": {}}", "{\"relay\": {\"port\": 1}}", "3"] {
             assert!(Redirect::parse(wrong).is_err_and(|error| error.code == crate::Code::InvalidInput), "{wrong}");
         }
