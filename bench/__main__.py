@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from rich.console import Console
 
-from bench import persistence, quiescent, restart, switchover, verify
+from bench import persistence, quiescent, relay, restart, switchover, verify
 from bench.playbook import missing_ansible
 from bench.scene import Stage, instance
 from bench.tables import Table, number, write_markdown
@@ -30,7 +30,7 @@ from tests.support.servers import NAMES, find
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PARTS = ("switchover", "persistence", "verify", "quiescent", "tasks", "restart")
+PARTS = ("switchover", "persistence", "verify", "quiescent", "relay", "tasks", "restart")
 WIDTH = 160
 
 console = Console(highlight=False, width=WIDTH)
@@ -52,29 +52,8 @@ def main() -> None:
                 pair = (options.old, options.new)
                 stage = Stage(pair, options.keys, Path(scratch), options.around)
                 switchover.measure(stage, jobs, options.runs, results)
-            if "persistence" in parts:
-                raw["persistence"], table = persistence.measure(
-                    options.new, options.keys, options.runs, options.around, Path(scratch)
-                )
-                sections["persistence"] = [table]
-            if "quiescent" in parts:
-                raw["quiescent"], table = quiescent.measure(
-                    options.old, options.new, options.runs, options.around, Path(scratch)
-                )
-                sections["quiescent"] = [table]
-            if "verify" in parts:
-                raw["verify"], table = verify.measure(
-                    (options.old, options.new),
-                    options.keys,
-                    options.runs,
-                    Path(scratch),
-                    options.full_check,
-                )
-                sections["verify"] = [table]
-            if "tasks" in parts:
-                raw["tasks"], sections["tasks"] = _tasks(options, Path(scratch))
-            if "restart" in parts:
-                raw["restart"], sections["restart"] = _restarts(options, Path(scratch))
+            for part in (part for part in MEASURES if part in parts):
+                raw[part], sections[part] = MEASURES[part](options, Path(scratch))
         finally:  # what was measured until Ctrl-C is not thrown away
             sections = {**switchover.tables(results), **sections}
             for table in (table for tables in sections.values() for table in tables):
@@ -87,7 +66,33 @@ def main() -> None:
                 write_markdown(options.markdown, sections)
 
 
-def _tasks(options: argparse.Namespace, folder: Path) -> tuple[dict[str, float], list[Table]]:
+Measured = tuple[Any, list[Table]]
+
+
+def _persistence(options: argparse.Namespace, folder: Path) -> Measured:
+    raw, table = persistence.measure(
+        options.new, options.keys, options.runs, options.around, folder
+    )
+    return raw, [table]
+
+
+def _quiescent(options: argparse.Namespace, folder: Path) -> Measured:
+    raw, table = quiescent.measure(options.old, options.new, options.runs, options.around, folder)
+    return raw, [table]
+
+
+def _relay(options: argparse.Namespace, folder: Path) -> Measured:
+    raw, table = relay.measure(options.old, options.keys, options.runs, folder / "relay")
+    return raw, [table]
+
+
+def _verify(options: argparse.Namespace, folder: Path) -> Measured:
+    pair = (options.old, options.new)
+    raw, table = verify.measure(pair, options.keys, options.runs, folder, options.full_check)
+    return raw, [table]
+
+
+def _tasks(options: argparse.Namespace, folder: Path) -> Measured:
     missing = missing_ansible()
     if missing:
         switchover.notes.print(f"The cost of a task is left out: {missing}")
@@ -100,9 +105,7 @@ def _tasks(options: argparse.Namespace, folder: Path) -> tuple[dict[str, float],
     return costs, [Table(title, ("task", "ms"), rows)]
 
 
-def _restarts(
-    options: argparse.Namespace, folder: Path
-) -> tuple[list[dict[str, Any]], list[Table]]:
+def _restarts(options: argparse.Namespace, folder: Path) -> Measured:
     missing, binary, rate = missing_ansible(), find(options.old), options.rates[0]
     if missing or binary is None:
         switchover.notes.print(f"Restarts are left out: {missing or f'{options.old} is not here'}")
@@ -110,6 +113,17 @@ def _restarts(
     runs = restart.restarts(binary, folder, keys=options.keys, rate=rate, around=options.around)
     setup = f"{_version(options.old)}, {options.keys:,} keys, 16 writers, {rate:,} writes/s"
     return restart.raw(runs), [restart.table(f"{setup}, {os.cpu_count()} cores", runs)]
+
+
+# Everything but the switchover, in this order.
+MEASURES: dict[str, Callable[[argparse.Namespace, Path], Measured]] = {
+    "persistence": _persistence,
+    "quiescent": _quiescent,
+    "relay": _relay,
+    "verify": _verify,
+    "tasks": _tasks,
+    "restart": _restarts,
+}
 
 
 def _setup(options: argparse.Namespace) -> str:

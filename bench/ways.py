@@ -76,6 +76,21 @@ def baton_under_sentinel(scene: Scene) -> Ended:
     return baton(scene, redirect={"sentinel": {"sentinels": [one], "name": sentinel.NAME}})
 
 
+def baton_with_relay(scene: Scene) -> Ended:
+    """Upgrade, with a relay in the old one's place."""
+    ended = baton(scene, redirect={"relay": {"socket": str(scene.folder / "relay.sock")}})
+    # It goes on until the load has ended.
+    scene.stack.callback(
+        redis_baton.relay,
+        source=scene.old.url,
+        target=scene.new.url,
+        journal_dir=scene.folder / "journal",
+        end=True,
+        force=True,
+    )
+    return ended
+
+
 def baton_behind_haproxy(scene: Scene) -> Ended:
     """Upgrade, with the HAProxy in front told to send clients to the new one."""
     proxy = scene.front
@@ -262,6 +277,7 @@ WAYS = {
             _missing_haproxy,
         ),
         FAILOVER,
+        Way("baton-relay", "redis-baton, relay", baton_with_relay, _direct),
         Way(
             "sentinel",
             "redis-baton, Sentinel told",

@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import pytest
 
+from bench.relay import DIRECT, HAPROXY, PIPELINES, RELAY
 from bench.tables import Table, spread, write_markdown
 from bench.verify import WAYS as COMPARING
 from tests.support.haproxy import find_haproxy
@@ -129,3 +130,13 @@ def test_a_spread_says_no_more_than_there_is() -> None:
     assert spread([0, 0, 0]) == "0"
     assert spread([1.234, 12.34, 1234.5]) == "12.3 (1.23 to 1,234)"
     assert spread([]) == "-"
+
+
+def test_it_sends_through_hops(bench: Bench) -> None:
+    if find_haproxy() is None:
+        pytest.skip("HAProxy is not on this machine")
+    stretches = bench(part="relay")["relay"]
+    assert {(one["way"], one["pipeline"]) for one in stretches} == {
+        (way, pipeline) for way in (DIRECT, RELAY, HAPROXY) for pipeline in PIPELINES
+    }
+    assert all(one["rate"] > 0 for one in stretches)
