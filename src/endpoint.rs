@@ -14,6 +14,9 @@ use crate::error::{Code, Error, Result};
 /// The port a URL without one means.
 pub const DEFAULT_PORT: u16 = 6379;
 
+/// The same of a sentinel's.
+const SENTINEL_PORT: u16 = 26379;
+
 /// An address, a login and, where wanted, TLS. `Debug` and `Display` never show the password.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
@@ -23,6 +26,8 @@ pub struct Endpoint {
     pub port: u16,
     /// Path of a unix socket, in place of host and port.
     pub unix_socket: Option<PathBuf>,
+    /// The address is that of a sentinel, which knows the server as the master of this name. Of a source alone.
+    pub master_name: Option<String>,
     /// ACL user; without one the password is the default user's.
     pub user: Option<String>,
     /// Password of the user.
@@ -59,6 +64,7 @@ impl Default for Endpoint {
             host: "127.0.0.1".into(),
             port: DEFAULT_PORT,
             unix_socket: None,
+            master_name: None,
             user: None,
             password: None,
             tls: None,
@@ -69,7 +75,9 @@ impl Default for Endpoint {
 
 impl Endpoint {
     /// Reads `redis://`, `rediss://`, `valkey://`, `valkeys://` (with user, password and port; the path must be
-    /// empty or a database, which is ignored: an upgrade is about all of them) and `unix:///path`.
+    /// empty or a database, which is ignored: an upgrade is about all of them), `unix:///path`, and
+    /// `redis+sentinel://host:port/name` for the master that a sentinel knows by that name (`rediss+sentinel` with TLS to both;
+    /// the login is the master's).
     pub fn from_url(text: &str) -> Result<Self> {
         // The URL may hold a password, so no message repeats it.
         let url = match url::Url::parse(text) {
@@ -88,9 +96,15 @@ impl Endpoint {
             password: url.password().map(decode),
             ..Endpoint::default()
         };
+        let name_in = |url: &url::Url| decode(url.path().trim_start_matches('/'));
         match url.scheme() {
             "redis" | "valkey" => {}
             "rediss" | "valkeys" => endpoint.tls = Some(Tls::default()),
+            "redis+sentinel" | "valkey+sentinel" => endpoint.master_name = Some(name_in(&url)),
+            "rediss+sentinel" | "valkeys+sentinel" => {
+                endpoint.tls = Some(Tls::default());
+                endpoint.master_name = Some(name_in(&url));
+            }
             "unix" | "redis+unix" | "valkey+unix" => {
                 if url.path().is_empty() || url.path() == "/" {
                     return Err(Error::input("url", "a unix URL needs the path of the socket"));
@@ -101,7 +115,7 @@ impl Endpoint {
             other => {
                 return Err(Error::input(
                     "url",
-                    format!("the scheme {other:?} is none of redis, rediss, valkey, valkeys, unix"),
+                    format!("the scheme {other:?} is none of redis, rediss, valkey, valkeys, unix, redis+sentinel"),
                 ));
             }
         }
@@ -110,9 +124,9 @@ impl Endpoint {
             .trim_start_matches('[')
             .trim_end_matches(']')
             .to_owned();
-        endpoint.port = url.port().unwrap_or(DEFAULT_PORT);
+        endpoint.port = url.port().unwrap_or(if endpoint.master_name.is_some() { SENTINEL_PORT } else { DEFAULT_PORT });
         let database = url.path().trim_start_matches('/');
-        if !database.is_empty() && database.parse::<u32>().is_err() {
+        if endpoint.master_name.is_none() && !database.is_empty() && database.parse::<u32>().is_err() {
             return Err(Error::input("url", format!("{database:?} is not a database number")));
         }
         endpoint.check()?;
@@ -132,6 +146,14 @@ impl Endpoint {
                 return Err(Error::input("port", "0 is not a port to connect to"));
             }
         }
+        if let Some(name) = &self.master_name {
+            if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == ',' || c == '/') {
+                return Err(Error::input("master_name", "is empty, or has a blank, a comma or a slash"));
+            }
+            if self.unix_socket.is_some() {
+                return Err(Error::input("master_name", "is known to a sentinel, which has no unix socket"));
+            }
+        }
         if self.connect_timeout.is_zero() {
             return Err(Error::input("connect_timeout", "must be more than 0 seconds"));
         }
@@ -144,6 +166,15 @@ impl Endpoint {
                 Err(Error::input("client_cert_file", "and client_key_file go together"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a sentinel and a name in place of an address, where the address is what counts.
+    pub fn check_address(&self) -> Result<()> {
+        self.check()?;
+        match self.master_name {
+            Some(_) => Err(Error::input("master_name", "only a source can be given by a sentinel and a name")),
+            None => Ok(()),
         }
     }
 
@@ -217,6 +248,9 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.master_name {
+            write!(f, "{name}@")?;
+        }
         match &self.unix_socket {
             Some(path) => write!(f, "{}", path.display()),
             None if self.host.contains(':') => write!(f, "[{}]:{}", self.host, self.port),
@@ -253,6 +287,11 @@ mod tests {
         assert!(e.tls.is_some());
         let e = Endpoint::from_url("valkey://:secret@[::1]").unwrap();
         assert_eq!((e.host.as_str(), e.port, e.user), ("::1", 6379, None));
+        let e = Endpoint::from_url("valkeys+sentinel://:secret@s1.example/mymaster").unwrap();
+        assert_eq!((e.port, e.master_name.as_deref(), e.tls.is_some()), (26379, Some("mymaster"), true));
+        assert_eq!(e.to_string(), "mymaster@s1.example:26379");
+        assert!(Endpoint::from_url("redis+sentinel://s1.example/mymaster").unwrap().tls.is_none());
+        assert!(e.check_address().is_err() && Endpoint::from_url("redis+sentinel://s1.example").is_err());
         assert_eq!(Endpoint::from_url("unix:///run/redis.sock").unwrap().to_string(), "/run/redis.sock");
     }
 

@@ -14,6 +14,7 @@ use crate::{
     error::{Code, Error, Result, State},
     facts::Facts,
     journal::{Handover, Journal, Ports, Record},
+    redirect::discovery::address_of_source,
     run::Run,
     server::{
         Server, Side,
@@ -70,9 +71,10 @@ impl Pair {
         journal_dir: Option<&Path>,
     ) -> Result<Self> {
         source.check()?;
-        target.check()?;
+        target.check_address()?;
         let journal = Journal::of(journal_dir, source, target)?;
         let handover = journal.handover()?;
+        let source = &address_of_source(run, source, handover.as_ref()).await?;
         // `replicate` carries the source's users to the target, so from then on the target takes the source's login. The
         // reverse only happens once the two have changed places.
         let (at_source, at_target) = tokio::join!(

@@ -81,6 +81,9 @@ class Endpoint:
     """Where a server is and how to log in. Immutable; its repr never shows the password.
 
     ``source=`` and ``target=`` of every step take one of these or a URL (see `from_url`).
+
+    With `master_name` the address is that of a sentinel, which knows the server as the master of
+    that name. Of a source alone; the login is the master's, and TLS is spoken to both or neither.
     """
 
     def __new__(
@@ -89,6 +92,7 @@ class Endpoint:
         port: int = 6379,
         *,
         unix_socket: str | None = None,
+        master_name: str | None = None,
         user: str | None = None,
         password: str | None = None,
         tls: bool = False,
@@ -110,13 +114,19 @@ class Endpoint:
         client_key_file: str | None = None,
         connect_timeout: float = 5.0,
     ) -> Endpoint:
-        """Read ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``."""
+        """Read ``redis://``, ``rediss://``, ``valkey://``, ``valkeys://`` or ``unix://``.
+
+        ``redis+sentinel://host:26379/name`` is the master that a sentinel knows by that name, with
+        ``rediss+sentinel://`` over TLS.
+        """
     @property
     def host(self) -> str: ...
     @property
     def port(self) -> int: ...
     @property
     def unix_socket(self) -> str | None: ...
+    @property
+    def master_name(self) -> str | None: ...
     @property
     def user(self) -> str | None: ...
     @property

@@ -40,7 +40,7 @@ impl Address {
     }
 
     /// From the fields `ip` and `port` that a sentinel lists.
-    fn of(fields: &BTreeMap<String, String>) -> Option<Self> {
+    pub fn of(fields: &BTreeMap<String, String>) -> Option<Self> {
         Some(Address { host: fields.get("ip")?.clone(), port: fields.get("port")?.parse().ok()? })
     }
 }

@@ -19,14 +19,15 @@ pub struct PyEndpoint(pub Endpoint);
 #[pymethods]
 impl PyEndpoint {
     #[new]
-    #[pyo3(signature = (host="127.0.0.1".to_owned(), port=6379, *, unix_socket=None, user=None, password=None, tls=false,
+    #[pyo3(signature = (host="127.0.0.1".to_owned(), port=6379, *, unix_socket=None, master_name=None, user=None, password=None, tls=false,
         validate_certs=true, ca_certs=None, client_cert_file=None, client_key_file=None, connect_timeout=5.0),
-        text_signature = "(host='127.0.0.1', port=6379, *, unix_socket=None, user=None, password=None, tls=False, validate_certs=True, ca_certs=None, client_cert_file=None, client_key_file=None, connect_timeout=5.0)")]
+        text_signature = "(host='127.0.0.1', port=6379, *, unix_socket=None, master_name=None, user=None, password=None, tls=False, validate_certs=True, ca_certs=None, client_cert_file=None, client_key_file=None, connect_timeout=5.0)")]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments of a Python constructor")]
     fn new(
         #[pyo3(from_py_with = argument::host)] host: String,
         #[pyo3(from_py_with = argument::port)] port: i64,
         #[pyo3(from_py_with = argument::unix_socket)] unix_socket: Option<PathBuf>,
+        #[pyo3(from_py_with = argument::master_name)] master_name: Option<String>,
         #[pyo3(from_py_with = argument::user)] user: Option<String>,
         #[pyo3(from_py_with = argument::password)] password: Option<String>,
         #[pyo3(from_py_with = argument::tls)] tls: bool,
@@ -43,6 +44,7 @@ impl PyEndpoint {
                 host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
                 port,
                 unix_socket,
+                master_name,
                 user,
                 password,
                 tls: tls.then_some(Tls { validate_certs, ca_certs, client_cert_file, client_key_file }),
@@ -54,7 +56,7 @@ impl PyEndpoint {
         make().map_err(|e| exception(&e, None))
     }
 
-    /// Reads a URL: `redis://`, `rediss://`, `valkey://`, `valkeys://` or `unix://`.
+    /// Reads a URL: `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://` or `redis+sentinel://`.
     #[staticmethod]
     #[pyo3(signature = (url, *, user=None, password=None, validate_certs=true, ca_certs=None, client_cert_file=None,
         client_key_file=None, connect_timeout=5.0))]
@@ -96,6 +98,11 @@ impl PyEndpoint {
     #[getter]
     fn unix_socket(&self) -> Option<String> {
         self.0.unix_socket.as_ref().map(|path| path.display().to_string())
+    }
+
+    #[getter]
+    fn master_name(&self) -> Option<&str> {
+        self.0.master_name.as_deref()
     }
 
     #[getter]
@@ -152,6 +159,7 @@ mod argument {
         host: String,
         port: i64,
         unix_socket: Option<PathBuf>,
+        master_name: Option<String>,
         user: Option<String>,
         password: Option<String>,
         tls: bool,

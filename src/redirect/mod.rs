@@ -14,6 +14,7 @@
 //! Each can be done again at any time: it looks first, and does what is left to do. What a way must know for that is in
 //! the journal before the pause, as its [`Plan`].
 
+pub mod discovery;
 pub mod haproxy;
 pub mod ports;
 pub mod relay;

@@ -439,7 +439,7 @@ async fn denied(sentinel: &Server) -> Result<Option<Finding>> {
     }))
 }
 
-async fn in_time<T>(at: &Address, within: Duration, what: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn in_time<T>(at: &Address, within: Duration, what: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(within, what).await.unwrap_or_else(|_| {
         let found = format!("did not answer within {} ms", within.as_millis());
         Err(Error::new(Code::NoAnswer, found).at(format_args!("sentinel {at}")))

@@ -80,6 +80,7 @@ struct Address {
     host: String,
     port: u16,
     unix_socket: Option<PathBuf>,
+    master_name: Option<String>,
     user: Option<String>,
     password: Option<String>,
     tls: Option<Tls>,
@@ -129,8 +130,8 @@ impl Job {
 
 impl Address {
     fn of(endpoint: &Endpoint) -> Self {
-        let Endpoint { host, port, unix_socket, user, password, tls, connect_timeout } = endpoint.clone();
-        Address { host, port, unix_socket, user, password, tls, connect_timeout }
+        let Endpoint { host, port, unix_socket, master_name, user, password, tls, connect_timeout } = endpoint.clone();
+        Address { host, port, unix_socket, master_name, user, password, tls, connect_timeout }
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -138,6 +139,7 @@ impl Address {
             host: self.host.clone(),
             port: self.port,
             unix_socket: self.unix_socket.clone(),
+            master_name: self.master_name.clone(),
             user: self.user.clone(),
             password: self.password.clone(),
             tls: self.tls.clone(),

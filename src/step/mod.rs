@@ -97,7 +97,7 @@ impl ServerCall {
 
     /// Connects.
     pub async fn connect(&self) -> Result<Server> {
-        self.server.check()?;
+        self.server.check_address()?;
         Server::connect_alone(&self.run, &self.server).await
     }
 

@@ -155,6 +155,32 @@ def test_there_and_back_under_load(
         assert rb.retire(**given).changed is False
 
 
+def test_a_source_given_by_a_sentinel_and_a_name(redis_pair: Watched) -> None:
+    """The name stands for the same server in all steps, whoever is the master."""
+    pair, one = redis_pair.pair, redis_pair.sentinels.all[0]
+    put(pair.source, 50)
+    named = f"redis+sentinel://{one.address}/{NAME}"
+    given = {**redis_pair.given, "source": named}
+    steps = {k: v for k, v in given.items() if k != "redirect"}
+    with fails(Refused, "redirect_failed") as caught:
+        rb.preflight(**{**given, "source": f"redis+sentinel://{one.address}/nobody"})
+    assert f"sentinel {one.address}" in caught.message
+    with fails(InvalidInput, "invalid_input"):
+        rb.status(source=named, target=named, journal_dir=pair.journal_dir)
+    rb.replicate(**given)
+    rb.wait_synced(**steps)
+    done = rb.switchover(**given)
+    assert (done.serving, done.parked) == (pair.target.address, pair.source.address)
+    assert one.master == pair.target.address
+    assert rb.switchover(**given).changed is False
+    assert rb.status(**steps).stage == "switched"
+    assert rb.rollback(**given).serving == pair.source.address
+    assert one.master == pair.source.address
+    rb.switchover(**given)
+    assert rb.retire(**given).retired
+    assert not pair.source.alive
+
+
 def test_a_sentinel_that_is_down_learns_it_from_the_others(redis_pair: Watched) -> None:
     pair, given = redis_pair.pair, redis_pair.given
     redis_pair.follow()

@@ -79,6 +79,11 @@ options:
     description:
       - Path of the source's Unix socket, to use in place of O(source_host) and O(source_port).
     type: path
+  source_master_name:
+    description:
+      - The name that a sentinel has for the source. Then O(source_host) and O(source_port) are
+        those of the sentinel, which is asked for the address. The login is the source's.
+    type: str
   source_user:
     description:
       - ACL user for the source. Without it the server's default user is meant.

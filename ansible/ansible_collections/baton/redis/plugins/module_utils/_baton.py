@@ -35,6 +35,8 @@ LOGIN = {
     "user": {"type": "str"},
     "password": {"type": "str", "no_log": True},
 }
+# Of the source alone.
+MASTER = {"master_name": {"type": "str"}}
 TRANSPORT = {
     "tls": {"type": "bool", "default": False},
     "validate_certs": {"type": "bool", "default": True},
@@ -123,14 +125,14 @@ SECRET_PARAMETERS = {
 
 # Which option each argument of an Endpoint comes from, per argument of the step.
 TARGET_OPTIONS = {**{name: f"login_{name}" for name in LOGIN}, **{name: name for name in TRANSPORT}}
-SOURCE_OPTIONS = {name: f"source_{name}" for name in {**LOGIN, **TRANSPORT}}
+SOURCE_OPTIONS = {name: f"source_{name}" for name in {**LOGIN, **MASTER, **TRANSPORT}}
 PAIR = {"source": SOURCE_OPTIONS, "target": TARGET_OPTIONS}
 ALONE = {"server": TARGET_OPTIONS}
 
 
 def connection_spec(servers):
     """The options that say where these servers are and how to log in."""
-    arguments = {**LOGIN, **TRANSPORT}
+    arguments = {**LOGIN, **MASTER, **TRANSPORT}
     return {option: arguments[name] for names in servers.values() for name, option in names.items()}
 
 
