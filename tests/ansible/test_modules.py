@@ -166,6 +166,32 @@ def test_clients_behind_haproxy(
         assert (proxy.serving, source.role, target.role) == (["old"], "master", "slave")
 
 
+def test_clients_through_a_relay(
+    ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path
+) -> None:
+    source, target = pair
+    # Else a relay to this host would get round its protected mode.
+    source.call("CONFIG", "SET", "protected-mode", "no")
+    target.call("CONFIG", "SET", "protected-mode", "no")
+    steps = [
+        once("replicate", redirect="relay"),
+        once("wait_synced"),
+        *thrice("switchover", redirect="relay"),
+        *thrice("relay"),
+        *thrice("relay", end=True),
+    ]
+    outcome = ansible.tasks(steps, defaults=connection(source, target, journal_dir))
+    assert outcome.status == 0, outcome.output
+    assert statuses(outcome, "switchover") == ["changed", "changed", "ok"]
+    assert statuses(outcome, "relay") == ["ok"] * 3 + ["changed", "changed", "ok"]
+    running = [task.result["running"] for task in outcome.of("relay")]
+    assert running == [True] * 4 + [False] * 2
+    [listens] = outcome.of("relay")[0].result["listens"]
+    assert f"port {source.port}" in listens
+    assert_documented(outcome)
+    assert (source.role, target.role) == ("slave", "master")
+
+
 def test_status_at_each_stage(
     ansible: Ansible, pair: tuple[Instance, Instance], journal_dir: Path
 ) -> None:
