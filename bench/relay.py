@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import statistics
 import subprocess
+import tempfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.scene import instance
@@ -16,7 +18,6 @@ from tests.support.relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 DIRECT, RELAY, HAPROXY = "no hop", "redis-baton, relay", "HAProxy, TCP mode"
 CONNECTIONS = 16
@@ -46,7 +47,9 @@ def measure(old: str, keys: int, runs: int, folder: Path) -> tuple[list[dict[str
     folder.mkdir()
     with (
         instance(old, folder / "server") as server,
-        Relay(folder / "relay.sock") as relay,
+        # A unix socket's path may have 107 characters.
+        tempfile.TemporaryDirectory(prefix="rb-") as short,
+        Relay(Path(short) / "s") as relay,
         HAProxy(haproxy, folder / "haproxy", {"one": server.address}, check=False) as proxy,
     ):
         relay.forward(block, server.port)
