@@ -119,17 +119,16 @@ pub(super) async fn hand_over(
 ) -> Result<Switchover> {
     let before = pair.facts().await;
     let stage = look.stage;
-    let done = match course(to, &standing(pair, look)) {
+    let course = course(to, &standing(pair, look));
+    if [Course::Cut, Course::Settle].contains(&course) {
+        let_held_in(pair, look, options).await?;
+    }
+    let done = match course {
         Course::Cut => {
             // What the handover before this one has left undone.
             if pair.handover.is_some() && look.stage == Stage::Switched {
                 let without_hooks = Options { hooks: Hooks::default(), ..options.clone() };
                 settle(pair, look, to.other(), &without_hooks).await?;
-            }
-            // One that held the clients and died, and its guard with it.
-            if !call.run.dry && pair.handover.as_ref().is_some_and(|h| h.demoted() == to.other() && h.plan.holds()) {
-                call_off(pair, look, to, options).await?;
-                pair.handover = pair.journal.handover()?;
             }
             cut(call, pair, to, options).await?
         }
@@ -165,6 +164,20 @@ pub(super) async fn hand_over(
             attempts: done.attempts,
         }
     ))
+}
+
+/// A controller that held the clients has died before it demoted anything, and its guard with it: whoever is to serve now,
+/// they are let in again first.
+async fn let_held_in(pair: &mut Pair, look: &Look, options: &Options) -> Result<()> {
+    let begun = pair.handover.as_ref().filter(|record| record.plan.holds()).map(Handover::demoted);
+    if let Some(serves) = begun
+        && look.stage.serves() == Some(serves)
+        && !pair.run.dry
+    {
+        call_off(pair, look, serves.other(), options).await?;
+        pair.handover = pair.journal.handover()?;
+    }
+    Ok(())
 }
 
 fn standing(pair: &Pair, look: &Look) -> Standing {

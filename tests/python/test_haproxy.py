@@ -243,6 +243,18 @@ def test_killed_while_clients_are_held(pair: Pair, proxy_of: Proxies, one: bool)
         given = Given(**{**pair.given, "source": f"redis://127.0.0.1:{gate.port}"})
         assert killed_at(gate, given, guard=False, **through(proxy)) == []
         assert state(proxy) != before
+        # Who wants the old one to serve gets that.
+        back = rb.rollback(**given)
+        assert (back.changed, back.serving, state(proxy)) == (
+            True,
+            f"127.0.0.1:{gate.port}",
+            before,
+        )
+        assert rb.rollback(**given).changed is False
+    with Gate(pair.source.port, DEMOTION) as gate:
+        given = Given(**{**pair.given, "source": f"redis://127.0.0.1:{gate.port}"})
+        assert killed_at(gate, given, guard=False, **through(proxy)) == []
+        assert state(proxy) != before
         gate.open()
         assert rb.preflight(**given, **through(proxy)).ok
         assert rb.switchover(**given, **through(proxy)).warm
