@@ -46,16 +46,24 @@ for needed; do
 done
 while :; do
   setpriv --pdeathsig KILL unshare --pid --mount --uts --ipc --cgroup --fork --kill-child \
-    bash -c "$BOOT" boot "$folder/root" || :
+    bash -c "$BOOT" boot "$folder/root" "$@" || :
 done
 """
 BOOT = r"""
 set -e
 cd "$1"
+shift
 mount -t proc proc proc
 mount --rbind /dev dev
 mount -t sysfs sysfs sys
 for own in run tmp var/tmp sys/fs/cgroup; do mount -t tmpfs tmpfs $own; done
+for needed; do
+  [ -e ".$needed" ] && continue
+  # It lies in one of these. They are emptied at each boot, so nobody there may write to it.
+  mkdir -p ".$needed"
+  mount --bind "$needed" ".$needed"
+  mount -o remount,bind,ro ".$needed"
+done
 mkdir -p run/lock etc/systemd/system/service.d
 # There may be no user namespaces to give.
 printf '[Service]\nPrivateUsers=no\n' >etc/systemd/system/service.d/host.conf
