@@ -8,6 +8,7 @@
 //! | [`ports::leave`], [`ports::arrive`] | within the two transactions | as the transaction |
 //! | [`Moving::meet`] | beside the promotion: who comes may wait from now on | as the next |
 //! | [`Moving::arrive`] | the promoted one is master: who waits is let in | the guard and a rerun do it |
+//! | [`Moving::part`] | they are led there, and nobody is to find the demoted one by mistake | a rerun does it |
 //! | [`Moving::make_way`] | the demoted one is about to take its ports again | as the transaction |
 //! | [`Moving::come_back`] | the demoted one serves again | the guard and a rerun do it |
 //!
@@ -276,6 +277,14 @@ impl Moving<'_> {
             Plan::Haproxy(fronts) => fronts.bring(Wanted::Led).await,
             Plan::Sentinel(watch) => self.arrive_by_sentinel(watch).await,
             Plan::Relay(plan) => self.arrive_at_relay(plan).await,
+        }
+    }
+
+    /// Clients have arrived: the demoted server is where it is found as a replica, before it follows the promoted one.
+    pub async fn part(&self) -> Result<Vec<String>> {
+        match &self.handover.plan {
+            Plan::Sentinel(watch) => self.part_from_sentinel(watch).await,
+            _ => Ok(Vec::new()),
         }
     }
 

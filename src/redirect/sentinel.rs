@@ -1,8 +1,8 @@
 //! Clients ask Sentinel who the master is: so the sentinels are told, the way they tell each other.
 //!
 //! The demoted server leaves its port, so nobody lands on it in the middle. When the promoted one is master, each sentinel
-//! gets a `hello` with that configuration, in an epoch above all it knows, and follows it at once. When all say so, the
-//! demoted one comes back to its port, where they find it as a replica. [`crate::decide::sentinels`] has what is said.
+//! gets a `hello` with that configuration, in an epoch above all it knows, and follows it at once. When all have said so for
+//! a while, the demoted one comes back to its port, where they find it as a replica. [`crate::decide::sentinels`] has what is said.
 
 use std::{collections::BTreeMap, future::Future, net::IpAddr, sync::Arc, time::Duration};
 
@@ -37,6 +37,9 @@ const KNOWS_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long they may take to see that a replica's priority has changed.
 const PREFERS_WITHIN: Duration = Duration::from_secs(15);
+
+/// A client that was led to the demoted server just before the sentinels were told has connected by then.
+const CONNECTS_WITHIN: Duration = Duration::from_millis(500);
 
 /// Between two looks.
 const BREATH: Duration = Duration::from_millis(20);
@@ -353,8 +356,7 @@ impl Moving<'_> {
     }
 
     pub(super) async fn arrive_by_sentinel(&self, watch: &Watch) -> Result<Vec<String>> {
-        let told = self.tell(watch, self.promoted, self.handover.demoted().other()).await?;
-        Ok([told, self.come_home().await?].concat())
+        self.tell(watch, self.promoted, self.handover.demoted().other()).await
     }
 
     pub(super) async fn come_back_by_sentinel(&self, watch: &Watch) -> Result<Vec<String>> {
@@ -375,12 +377,15 @@ impl Moving<'_> {
         self.redirect.sentinels()?.tell(&server.run, watch, to, &server.identity.run_id).await
     }
 
-    /// When nobody is led to it any more, the demoted server listens at its own port again, as a replica.
-    async fn come_home(&self) -> Result<Vec<String>> {
+    /// The demoted server listens at its own port again, as a replica, when nobody is on the way to it any more: who asked a
+    /// sentinel in the last moment and connects late would find a replica there, and takes a refused connection for a reason
+    /// to ask again.
+    pub(super) async fn part_from_sentinel(&self, watch: &Watch) -> Result<Vec<String>> {
         let Some(demoted) = self.demoted.filter(|_| !self.handover.fenced) else { return Ok(Vec::new()) };
         if see(demoted).await?.ports == self.handover.home {
             return Ok(Vec::new());
         }
+        demoted.run.sleep(CONNECTS_WITHIN.min(watch.longest_pause())).await?;
         let mut done = Vec::new();
         for command in ports::come_back(self.handover) {
             match demoted.ask(&command).await? {

@@ -110,6 +110,7 @@ pub(super) async fn restore_and_save(pair: &Pair, server: &Server, only: Option<
 
 /// The old one follows, and is saved as a replica.
 async fn keep(pair: &Pair, cut: &Cut<'_>, options: &Options) -> Result<bool> {
+    cut.moving().part().await.map(|done| told(pair, done))?;
     // The connection may have been lost in the cut.
     let aside = Server::connect(&pair.run, cut.demoted.side, &at(cut.demoted, cut.handover.aside)).await;
     let demoted = aside.unwrap_or_else(|_| cut.demoted.clone());
@@ -184,6 +185,7 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
     if let Some(demoted) = demoted {
         let others = others(pair, demoted, promoted).await?;
         bring_along(pair, &others, promoted, record.public).await?;
+        moving(pair, record, options).part().await.map(|done| told(pair, done))?;
         warm = keep_warm(pair, demoted, promoted, options.login.as_ref()).await?;
         save_demoted(pair, demoted, record, options).await?;
     }
