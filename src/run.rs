@@ -114,7 +114,7 @@ pub enum Event {
     },
 }
 
-type Sink = Box<dyn Fn(&Event) + Send + Sync>;
+type Sink = Box<dyn Fn(&Run, &Event) + Send + Sync>;
 
 /// The context every step runs in.
 pub struct Run {
@@ -139,7 +139,7 @@ struct Caller {
 
 impl Run {
     /// A context that hands every event to `sink`.
-    pub fn new(dry: bool, sink: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+    pub fn new(dry: bool, sink: impl Fn(&Run, &Event) + Send + Sync + 'static) -> Self {
         Run::of(
             dry,
             Arc::new(Caller {
@@ -182,7 +182,7 @@ impl Run {
 
     /// Tells whoever listens.
     pub fn emit(&self, event: &Event) {
-        (self.caller.sink)(event);
+        (self.caller.sink)(self, event);
     }
 
     /// Notes a command that changes a server; in a dry run, one that would be sent.
@@ -318,7 +318,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_shield_holds_the_wish_to_stop_back() {
-        let run = Run::new(false, |_| {});
+        let run = Run::new(false, |_, _| {});
         run.cancel();
         let shield = run.shield();
         run.sleep(Duration::from_millis(1)).await.expect("shielded");

@@ -510,7 +510,7 @@ pub fn status(
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Status> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }
-        .run(py, |call| Ok(async move { step::status::status(&call).await }))
+        .look(py, |call| Ok(async move { step::status::status(&call).await }))
 }
 
 /// Wait until a server answers and has loaded its data, and say who it is.

@@ -80,9 +80,14 @@ class Pair:
         return rb.switchover(**self.given)
 
 
+def journals_of(pair: Pair) -> list[Path]:
+    """Return what a rerun reads, which the chronicle is no part of."""
+    return [file for file in pair.journal_dir.iterdir() if ".chronicle." not in file.name]
+
+
 def records_of(pair: Pair) -> list[dict[str, Any]]:
     """Return the records of the pair's journals, by whatever addresses each was kept."""
-    lines = [line for file in pair.journal_dir.iterdir() for line in file.read_text().splitlines()]
+    lines = [line for file in journals_of(pair) for line in file.read_text().splitlines()]
     return sorted(map(json.loads, lines), key=lambda record: float(record["at"]))
 
 
