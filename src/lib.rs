@@ -12,6 +12,7 @@
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
 //! - [`chronicle`]: what the calls of an upgrade leave behind for whoever wants to know afterwards.
+//! - [`watch`]: what goes on beside a step, such as samples of both servers.
 //! - [`rdb`]: what a server's data, as it is written to files and sent to replicas, holds.
 //! - [`host`]: the host this runs on: a server's process, its directory, its unit; memory and disk.
 //! - [`server`]: one typed connection; the only place where commands leave.
@@ -37,6 +38,7 @@ pub mod server;
 pub mod side;
 pub mod step;
 pub mod upgrade;
+pub mod watch;
 
 #[cfg(feature = "python")]
 mod python;

@@ -13,7 +13,14 @@ use std::{
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::error::{Code, Error, Result, State};
+use crate::{
+    error::{Code, Error, Result, State},
+    server::info::Role,
+    side::Side,
+};
+
+/// The name of connections of redis-baton; behind a `.` or `:` follows what is special about one.
+pub const CLIENT_NAME: &str = "redis-baton";
 
 /// What happens while a step runs. The only progress channel: callbacks, the Ansible output, the journal's
 /// reader and reports all see the same events.
@@ -94,6 +101,8 @@ pub enum Event {
         /// How long it took.
         microseconds: u64,
     },
+    /// How a server is doing, about once a second; not in the cut.
+    Sample(Sample),
     /// A hook has ended.
     Hook {
         /// Its moment.
@@ -114,12 +123,37 @@ pub enum Event {
     },
 }
 
+/// How a server is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sample {
+    /// Where it listens now.
+    pub server: String,
+    /// Which of the two it is.
+    pub side: Side,
+    /// What it is now.
+    pub role: Role,
+    /// Commands a second, as it counts them itself.
+    pub ops_per_second: u64,
+    /// Connections of applications.
+    pub clients: u64,
+    /// Memory in use.
+    pub memory_bytes: u64,
+    /// Keys in all databases.
+    pub keys: u64,
+    /// Bytes of its replication stream.
+    pub offset: u64,
+    /// How far it is behind the other one, if it follows that.
+    pub lag_bytes: Option<u64>,
+}
+
 type Sink = Box<dyn Fn(&Run, &Event) + Send + Sync>;
 
 /// The context every step runs in.
 pub struct Run {
     /// Look and decide only: no command that changes a server is sent.
     pub dry: bool,
+    /// The name that its connections have in CLIENT LIST.
+    pub client_name: &'static str,
     caller: Arc<Caller>,
     started: Instant,
     actions: Mutex<Vec<String>>,
@@ -152,6 +186,11 @@ impl Run {
         )
     }
 
+    /// A context for somebody who looks on beside a call: nobody hears of it, and it changes nothing.
+    pub fn onlooker(client_name: &'static str) -> Self {
+        Run { client_name, ..Run::new(true, |_, _| {}) }
+    }
+
     /// A context for one part of this one: same caller, its own actions and warnings.
     pub fn part(&self) -> Self {
         Run::of(self.dry, Arc::clone(&self.caller))
@@ -160,6 +199,7 @@ impl Run {
     fn of(dry: bool, caller: Arc<Caller>) -> Self {
         Run {
             dry,
+            client_name: CLIENT_NAME,
             caller,
             started: Instant::now(),
             actions: Mutex::default(),

@@ -22,6 +22,7 @@ use crate::{
         wait_synced::WaitSynced,
     },
     upgrade::{self as procedure, Step, Upgrade},
+    watch::watched,
 };
 
 /// Find what stands against the upgrade, what would be done, and what it would cost.
@@ -120,7 +121,7 @@ pub fn replicate(
             login: login(replication_user, replication_password)?,
             wait_timeout: seconds("wait_timeout", wait_timeout)?,
         };
-        Ok(async move { step::replicate::replicate(&call, &options).await })
+        Ok(async move { watched(&call, step::replicate::replicate(&call, &options)).await })
     })
 }
 
@@ -143,7 +144,7 @@ pub fn wait_synced(
             wait_timeout: seconds("wait_timeout", wait_timeout)?,
             max_lag_bytes: at_least("max_lag_bytes", max_lag_bytes, 0)?,
         };
-        Ok(async move { step::wait_synced::wait_synced(&call, &options).await })
+        Ok(async move { watched(&call, step::wait_synced::wait_synced(&call, &options)).await })
     })
 }
 
@@ -172,7 +173,7 @@ pub fn verify(
         let options = Comparison { level, by, sample_keys, max_differences, max_latency, rate, resume, wait_timeout };
         let options = options.options()?;
         Ok(async move {
-            let result = step::verify::verify(&call, &options).await?;
+            let result = watched(&call, step::verify::verify(&call, &options)).await?;
             if fail {
                 step::verify::require_equal(&result)?;
             }
@@ -230,7 +231,7 @@ pub fn switchover(
     let guard_command = guard_command(py)?;
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
         let options = handover.options(guard_command)?;
-        Ok(async move { step::switchover::switchover(&call, &options).await })
+        Ok(async move { watched(&call, step::switchover::switchover(&call, &options)).await })
     })
 }
 
@@ -282,7 +283,7 @@ pub fn rollback(
     let guard_command = guard_command(py)?;
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
         let options = handover.options(guard_command)?;
-        Ok(async move { step::rollback::rollback(&call, &options).await })
+        Ok(async move { watched(&call, step::rollback::rollback(&call, &options)).await })
     })
 }
 
@@ -494,7 +495,7 @@ pub fn upgrade(
             wait_quiescent: quiescence(quiet_for, wait_timeout)?,
             retire: step::retire::Options { redirect: retired, wait_timeout: timeout, rewrite },
         };
-        Ok(async move { procedure::upgrade(&call, &options).await })
+        Ok(async move { watched(&call, procedure::upgrade(&call, &options)).await })
     })
 }
 

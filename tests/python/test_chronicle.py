@@ -6,7 +6,9 @@ import json
 import os
 import re
 import socket
+import threading
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,10 +44,6 @@ def calls_of(pair: Pair) -> list[list[Line]]:
 
 def events_in(call: list[Line]) -> list[Line]:
     return [line["event"] for line in call if line["line"] == "event"]
-
-
-def without_samples(events: list[Line]) -> list[Line]:
-    return [event for event in events if event["event"] != "sample"]
 
 
 def test_a_call_is_written_down_as_its_callback_sees_it(pair: Pair) -> None:
@@ -144,3 +142,54 @@ def test_no_secret_is_in_it(server: ServerFactory, journal_dir: Path) -> None:
     text = chronicle_of(pair).read_text()
     assert len(text) > 1000
     assert SECRET not in text
+
+
+def test_samples_tell_how_both_servers_are_doing(pair: Pair) -> None:
+    put(pair.source, 200)
+    threads = set()
+    seen: list[Line] = []
+
+    def note(event: Line) -> None:
+        threads.add(threading.get_ident())
+        seen.append(event)
+
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(pair.source.client()).ping()
+        rb.replicate(**pair.given)
+        rb.switchover(**pair.given, hooks={"before": ["sleep", "1.3"]}, on_event=note)
+    [cut] = [n for n, event in enumerate(seen) if event.get("name") == "promote"]
+    before = {event["side"]: event for event in seen[:cut] if event["event"] == "sample"}
+    memory = before["source"]["memory_bytes"]
+    assert memory > 500_000
+    assert before["source"] == {
+        "event": "sample",
+        "server": f"127.0.0.1:{pair.source.port}",
+        "side": "source",
+        "role": "master",
+        "ops_per_second": before["source"]["ops_per_second"],
+        "clients": 3,
+        "memory_bytes": memory,
+        "keys": 200,
+        "offset": before["source"]["offset"],
+        "lag_bytes": None,
+    }
+    follows = before["target"]
+    assert (follows["role"], follows["clients"], follows["keys"]) == ("replica", 0, 200)
+    assert follows["server"] == f"127.0.0.1:{pair.target.port}"
+    assert 0 <= follows["lag_bytes"] < 1000
+    assert threads == {threading.get_ident()}, "callbacks come from the caller's thread"
+
+
+def test_samples_follow_the_servers_to_where_they_listen(pair: Pair) -> None:
+    pair.follow()
+    seen: list[Line] = []
+    rb.switchover(**pair.given, hooks={"after": ["sleep", "1.3"]}, on_event=seen.append)
+    [cut] = [n for n, event in enumerate(seen) if event.get("name") == "promote"]
+    samples = {event["side"]: event for event in seen[cut:] if event["event"] == "sample"}
+    roles = {side: (event["server"], event["role"]) for side, event in samples.items()}
+    source, target = pair.ports
+    assert roles == {
+        "source": (f"127.0.0.1:{source}", "replica"),
+        "target": (f"127.0.0.1:{target}", "master"),
+    }
