@@ -12,7 +12,7 @@
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
 //! - [`chronicle`]: what the calls of an upgrade leave behind for whoever wants to know afterwards.
-//! - [`watch`]: what goes on beside a step, such as samples of both servers.
+//! - [`watch`]: what goes on beside a step, such as samples of both servers; [`probe`]: what a client sees of it.
 //! - [`rdb`]: what a server's data, as it is written to files and sent to replicas, holds.
 //! - [`host`]: the host this runs on: a server's process, its directory, its unit; memory and disk.
 //! - [`server`]: one typed connection; the only place where commands leave.
@@ -30,6 +30,7 @@ pub mod hook;
 pub mod host;
 pub mod journal;
 pub mod pair;
+pub mod probe;
 pub mod rdb;
 pub mod redirect;
 pub mod relay;

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     error::{Code, Error, Result, State},
+    probe::Bucket,
     server::info::Role,
     side::Side,
 };
@@ -103,6 +104,8 @@ pub enum Event {
     },
     /// How a server is doing, about once a second; not in the cut.
     Sample(Sample),
+    /// What the probe has seen for a short time.
+    Probe(Bucket),
     /// A hook has ended.
     Hook {
         /// Its moment.
@@ -167,6 +170,7 @@ struct Caller {
     sink: Sink,
     cancelled: AtomicBool,
     shields: AtomicUsize,
+    times_shielded: AtomicUsize,
     wake: Notify,
     token: String,
 }
@@ -180,6 +184,7 @@ impl Run {
                 sink: Box::new(sink),
                 cancelled: AtomicBool::new(false),
                 shields: AtomicUsize::new(0),
+                times_shielded: AtomicUsize::new(0),
                 wake: Notify::new(),
                 token: format!("{:016x}", RandomState::new().hash_one(std::process::id())),
             }),
@@ -269,12 +274,18 @@ impl Run {
     /// and while settings are put back.
     pub fn shield(&self) -> Shield<'_> {
         self.caller.shields.fetch_add(1, Ordering::SeqCst);
+        self.caller.times_shielded.fetch_add(1, Ordering::SeqCst);
         Shield(self)
     }
 
     /// Whether a guard of [`Run::shield`] lives.
     pub fn is_shielded(&self) -> bool {
         self.caller.shields.load(Ordering::SeqCst) > 0
+    }
+
+    /// How many there have been: one may come and go between two looks.
+    pub fn times_shielded(&self) -> usize {
+        self.caller.times_shielded.load(Ordering::SeqCst)
     }
 
     /// An error as it is true for this run: once commands were sent, "unchanged" no longer is.

@@ -46,13 +46,13 @@ const FEW: u64 = 256;
 
 /// Work beside a step.
 pub struct Beside<T> {
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<bool>,
     done: oneshot::Receiver<T>,
 }
 
 impl<T: Send + 'static> Beside<T> {
-    /// Starts it. It is to come to its end soon after the receiver it is given says so, or was dropped.
-    pub fn start<F>(work: impl FnOnce(oneshot::Receiver<()>) -> F + Send + 'static) -> io::Result<Self>
+    /// Starts it. It is to come to its end when the receiver it is given says so; at once where that says false.
+    pub fn start<F>(work: impl FnOnce(oneshot::Receiver<bool>) -> F + Send + 'static) -> io::Result<Self>
     where
         F: Future<Output = T>,
     {
@@ -66,16 +66,16 @@ impl<T: Send + 'static> Beside<T> {
         Ok(Beside { stop, done })
     }
 
-    /// Ends it; returns what came of it, unless it broke.
-    pub async fn end(self) -> Option<T> {
-        let _ = self.stop.send(());
+    /// Ends it, at its leisure or at once; returns what came of it, unless it broke.
+    pub async fn end(self, at_leisure: bool) -> Option<T> {
+        let _ = self.stop.send(at_leisure);
         self.done.await.ok()
     }
 }
 
 /// Runs a step, and tells meanwhile what is seen beside it: not in the cut, where listeners would cost the clients time.
 pub async fn telling<T>(run: &Run, mut seen: UnboundedReceiver<Event>, step: impl Future<Output = T>) -> T {
-    tokio::pin!(step);
+    let mut step = Box::pin(step);
     let mut held = Vec::new();
     let mut ticks = interval(TELL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,6 +99,8 @@ pub async fn telling<T>(run: &Run, mut seen: UnboundedReceiver<Event>, step: imp
 
 /// Runs a step, and tells meanwhile about once a second how both servers are doing.
 pub async fn watched<T>(call: &Call, step: impl Future<Output = T>) -> T {
+    // It is large, and would be in each future around it twice.
+    let step = Box::pin(step);
     if call.run.dry {
         return step.await;
     }
@@ -123,7 +125,7 @@ pub async fn watched<T>(call: &Call, step: impl Future<Output = T>) -> T {
     // Without it the step is done all the same.
     let Ok(beside) = beside else { return step.await };
     let done = telling(&call.run, seen, step).await;
-    beside.end().await;
+    beside.end(false).await;
     done
 }
 

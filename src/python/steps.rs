@@ -10,7 +10,7 @@ use super::{
     convert::exception,
     options::{
         Comparison, Handover, at_least, checks, guard_command, login, monitor_limits, parameters as read_parameters,
-        quiescence, selection, wished_hooks, wished_redirect,
+        quiescence, selection, wished_hooks, wished_probe, wished_redirect,
     },
 };
 use crate::{
@@ -186,7 +186,7 @@ pub fn verify(
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect=None, aside_port=None, pause_budget=1.0, patience=30.0, attempts=16,
     max_lag_bytes=65536, max_latency=0.025,
-    backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true,
+    backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true, probe=None,
     break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn switchover(
     py: Python<'_>,
@@ -206,6 +206,7 @@ pub fn switchover(
     hooks: Option<&Bound<'_, PyAny>>,
     hook_timeout: f64,
     guard: bool,
+    probe: Option<&Bound<'_, PyAny>>,
     break_lock: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
@@ -227,6 +228,7 @@ pub fn switchover(
         rewrite,
         hooks,
         guard,
+        probe: wished_probe(probe)?,
     };
     let guard_command = guard_command(py)?;
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
@@ -238,7 +240,7 @@ pub fn switchover(
 /// Make the source serve again, while it is warm.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect=None, pause_budget=1.0, patience=30.0, attempts=16, max_lag_bytes=65536,
-    max_latency=0.025, backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true,
+    max_latency=0.025, backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true, probe=None,
     break_lock=false, dry_run=false,
     journal_dir=None, on_event=None))]
 pub fn rollback(
@@ -258,6 +260,7 @@ pub fn rollback(
     hooks: Option<&Bound<'_, PyAny>>,
     hook_timeout: f64,
     guard: bool,
+    probe: Option<&Bound<'_, PyAny>>,
     break_lock: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
@@ -279,6 +282,7 @@ pub fn rollback(
         rewrite,
         hooks,
         guard,
+        probe: wished_probe(probe)?,
     };
     let guard_command = guard_command(py)?;
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
@@ -425,7 +429,7 @@ pub fn persistence(
     replication_user=None, replication_password=None, sync_timeout=3600.0, sample_keys=20, pause_budget=1.0,
     patience=30.0, attempts=16, max_lag_bytes=65536, max_latency=0.025,
     backlog_bytes=268435456, quiet_for=1.0, wait_timeout=60.0,
-    rewrite=true, hooks=None, hook_timeout=30.0, guard=true, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
+    rewrite=true, hooks=None, hook_timeout=30.0, guard=true, probe=None, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn upgrade(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
@@ -450,6 +454,7 @@ pub fn upgrade(
     hooks: Option<&Bound<'_, PyAny>>,
     hook_timeout: f64,
     guard: bool,
+    probe: Option<&Bound<'_, PyAny>>,
     break_lock: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
@@ -475,6 +480,7 @@ pub fn upgrade(
         rewrite,
         hooks,
         guard,
+        probe: wished_probe(probe)?,
     };
     let guard_command = guard_command(py)?;
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {

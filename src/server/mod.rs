@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod config_file;
 pub mod files;
+pub mod guest;
 pub mod info;
 mod lock;
 pub mod monitor;
