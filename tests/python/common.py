@@ -91,6 +91,14 @@ def records_of(pair: Pair) -> list[dict[str, Any]]:
     return sorted(map(json.loads, lines), key=lambda record: float(record["at"]))
 
 
+def assert_probe_saw_no_harm(probe: rb.Probed | None, *errors: str) -> None:
+    """See that a probe was there, was cut once, lost nothing and met no other error than these."""
+    assert probe is not None
+    assert (probe.lost, probe.reconnects) == (0, 2)
+    assert set(probe.errors) <= {"closed", *errors}, probe
+    assert min(probe.reads, probe.writes) > 10
+
+
 def put(server: Instance, keys: int) -> None:
     """Write some keys, a fifth of which expire."""
     with server.client() as client, client.pipeline(transaction=False) as pipeline:

@@ -161,6 +161,19 @@ def test_a_dry_run_has_none_and_bad_input_is_named(pair: Pair) -> None:
     assert caught.message.startswith("probe: ")
 
 
+def test_a_source_given_by_its_unix_socket(pair: Pair) -> None:
+    pair.follow()
+    rb.rollback(**pair.given)
+    given = {**pair.given, "source": f"unix://{pair.source.unix_socket}"}
+    rb.wait_synced(**given)
+    seen: list[Event] = []
+    done = rb.switchover(**given, probe=True, on_event=seen.append)
+    assert done.probe is not None
+    assert done.probe.lost == 0
+    assert set(done.probe.errors) <= CUT | {"READONLY"}
+    assert probes_in(seen)[-1]["writes"] > 0, "it has found the port"
+
+
 @pytest.mark.parametrize("old", ["redis-6.0"])
 def test_a_fenced_source(old: str, server: ServerFactory, journal_dir: Path) -> None:
     pair = Pair(server(old, appendonly=True), server("redis-7.0"), journal_dir)
