@@ -105,17 +105,7 @@ pub async fn watched<T>(call: &Call, step: impl Future<Output = T>) -> T {
         return step.await;
     }
     let (tell, seen) = unbounded_channel();
-    let watcher = Watcher {
-        caller: Arc::clone(&call.run),
-        call: Call {
-            run: Arc::new(Run::onlooker(CLIENT_NAME)),
-            source: call.source.clone(),
-            target: call.target.clone(),
-            journal_dir: call.journal_dir.clone(),
-            break_lock: false,
-        },
-        tell,
-    };
+    let watcher = Watcher { caller: Arc::clone(&call.run), call: call.looked_on(CLIENT_NAME), tell };
     let beside = Beside::start(|stopped| async move {
         tokio::select! {
             _ = stopped => {}

@@ -8,7 +8,7 @@ mod client;
 mod measure;
 mod way;
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -49,8 +49,14 @@ pub async fn probed<T>(
     let step = Box::pin(step);
     let Some(wish) = wish.filter(|_| !call.run.dry) else { return Ok((step.await?, None)) };
     let (tell, seen) = unbounded_channel();
-    let client = Client::new(way::ways(call, wish, redirect, to).await, &call.run, tell);
-    let beside = match Beside::start(move |stopped| client.run(stopped)) {
+    let (caller, looking) = (Arc::clone(&call.run), call.looked_on(CLIENT_NAME));
+    let (wish, redirect) = (wish.clone(), redirect.clone());
+    let beside = match Beside::start(move |stopped| async move {
+        let (ways, warning) = way::ways(&looking, &wish, &redirect, to).await;
+        let mut ended = Client::new(ways, &caller, tell).run(stopped).await;
+        ended.warnings.extend(warning);
+        ended
+    }) {
         Ok(beside) => beside,
         Err(error) => {
             call.run.warn(format!("no probe could be started: {error}"));

@@ -1,13 +1,13 @@
 //! By which addresses a probe comes to the server that serves, as clients do.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use crate::{
     decide::sentinels::Address,
     endpoint::{Endpoint, Tls},
+    journal::{Handover, Journal},
     pair::see,
-    redirect::Redirect,
-    run::Run,
+    redirect::{Plan, Redirect},
     server::{
         Command,
         guest::{Guest, Missed},
@@ -31,36 +31,67 @@ pub enum Way {
     Named { sentinels: Vec<Endpoint>, name: String, master: Endpoint },
 }
 
-/// The ways that a client may take, the likeliest first. One that finds nobody, or nobody who takes writes, takes the next.
-pub async fn ways(call: &Call, wish: &Wish, redirect: &Redirect, to: Side) -> Vec<Way> {
+/// By what clients come to the server that serves.
+enum Led {
+    /// The source's address, which leads to whoever serves.
+    There,
+    /// What sentinels answer.
+    BySentinel,
+    /// Nothing of ours: an address for each of the two.
+    Themselves,
+}
+
+/// The ways that a client may take, the likeliest first, and what the operator should know of that. One that finds nobody, or
+/// nobody who takes writes, takes the next.
+pub async fn ways(call: &Call, wish: &Wish, redirect: &Redirect, to: Side) -> (Vec<Way>, Option<String>) {
     let (source, target) = (&call.source, &call.target);
-    match (wish, redirect) {
-        (Wish::At(endpoint), _) => vec![way(dressed(endpoint, source))],
-        (Wish::AsClients, Redirect::Sentinel(sentinels)) => {
+    if let Wish::At(endpoint) = wish {
+        return (vec![way(dressed(endpoint, source))], None);
+    }
+    // Back they go the way they came, which the call need not say.
+    let came = Journal::of(call.journal_dir.as_deref(), source, target).and_then(|journal| journal.handover());
+    let came = came.ok().flatten().filter(|_| to == Side::Source);
+    let haproxy = match &came {
+        Some(record) => matches!(record.plan, Plan::Haproxy(_)),
+        None => matches!(redirect, Redirect::Haproxy(_)),
+    };
+    let warning =
+        "the probe does not know at what address HAProxy is, and goes to the servers themselves: give that as probe";
+    let ways = match (led(redirect, came.as_ref()), redirect) {
+        (Led::BySentinel, Redirect::Sentinel(sentinels)) => {
             let (sentinels, name) = (sentinels.endpoints(), sentinels.name().to_owned());
             vec![Way::Named { sentinels, name, master: source.clone() }]
         }
-        (Wish::AsClients, Redirect::Takeover | Redirect::Relay(_)) => {
+        (Led::There | Led::BySentinel, _) => {
             let public = public_beside_socket(call).await.map(way);
             [way(source.clone())].into_iter().chain(public).collect()
         }
-        (Wish::AsClients, Redirect::Haproxy(_) | Redirect::None) => {
-            if let Redirect::Haproxy(_) = redirect {
-                call.run.warn(
-                    "the probe does not know at what address HAProxy is, and goes to the servers themselves: give that as probe",
-                );
-            }
-            let at_target = target.with_login_of(source);
-            let mut ways = vec![way(source.clone()), way(at_target.clone())];
-            if at_target != *target {
-                ways.push(way(target.clone()));
-            }
-            if to == Side::Source {
-                ways.rotate_left(1);
-            }
-            ways
-        }
+        (Led::Themselves, _) => themselves(source, target, to),
+    };
+    (ways, haproxy.then(|| warning.to_owned()))
+}
+
+fn led(redirect: &Redirect, came: Option<&Handover>) -> Led {
+    match (came.map(|record| (&record.plan, record.arrives())), redirect) {
+        (Some((Plan::Ports, true) | (Plan::Relay(_), _)), _) => Led::There,
+        (Some((Plan::Sentinel(_), _)), _) => Led::BySentinel,
+        (Some((Plan::Ports | Plan::Haproxy(_), _)), _) => Led::Themselves,
+        (None, Redirect::Takeover | Redirect::Relay(_)) => Led::There,
+        (None, Redirect::Sentinel(_)) => Led::BySentinel,
+        (None, Redirect::Haproxy(_) | Redirect::None) => Led::Themselves,
     }
+}
+
+/// The one that serves first.
+fn themselves(source: &Endpoint, target: &Endpoint, to: Side) -> Vec<Way> {
+    // Once the users are carried, the target has the source's login.
+    let at_target = target.with_login_of(source);
+    let own = (at_target != *target).then(|| way(target.clone()));
+    let mut ways: Vec<Way> = [way(source.clone()), way(at_target)].into_iter().chain(own).collect();
+    if to == Side::Source {
+        ways.rotate_left(1);
+    }
+    ways
 }
 
 fn way(endpoint: Endpoint) -> Way {
@@ -90,14 +121,7 @@ fn dressed(endpoint: &Endpoint, source: &Endpoint) -> Endpoint {
 /// Who is given by its unix socket has a port too, which is what the target takes over.
 async fn public_beside_socket(call: &Call) -> Option<Endpoint> {
     call.source.unix_socket.as_ref()?;
-    let looking = Call {
-        run: Arc::new(Run::onlooker(CLIENT_NAME)),
-        source: call.source.clone(),
-        target: call.target.clone(),
-        journal_dir: call.journal_dir.clone(),
-        break_lock: false,
-    };
-    let pair = looking.find().await.ok()?;
+    let pair = call.find().await.ok()?;
     let port = match &pair.handover {
         Some(record) if record.arrives() => record.public.plain,
         _ => see(pair.source().ok()?).await.ok()?.ports.plain,

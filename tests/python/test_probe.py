@@ -73,6 +73,10 @@ def test_where_nothing_moves_clients_it_goes_to_the_target_itself(pair: Pair) ->
     assert "READONLY" in done.probe.errors
     again = rb.switchover(**pair.given, redirect="none", probe=True)
     assert again.changed is False
+    back = rb.rollback(**pair.given, probe=True)
+    assert back.probe is not None
+    assert back.probe.lost == 0
+    assert back.probe.errors.get("READONLY", 0) > 0, "it was at the target before"
     assert keys_of(pair.source, pair.target) == []
 
 
