@@ -105,7 +105,7 @@ replication_user:
   description: The ACL user it logs in to a master with (C(masteruser)); empty for the default one.
   returned: success
   type: str
-keys:
+key_count:
   description: How many keys it holds, in all its databases.
   returned: success
   type: int
