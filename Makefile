@@ -33,7 +33,7 @@ export PYO3_PYTHON := $(abspath $(BIN)/python)
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(DEV_READY) $(WHEEL_READY) $(LOAD) servers ## all that demo and test need: .venv, wheel, load client, servers
@@ -110,6 +110,12 @@ ifneq ($(wildcard $(BIN)/ansible-lint),)
 else
 	@echo "no ansible-lint here: it needs Python 3.11 or newer" >&2
 endif
+
+# The whole of it takes minutes for each release of ansible-core; `lint` has those that find most.
+SANITY_ARGS ?=
+.PHONY: collection-sanity
+collection-sanity: $(DEV_READY) ## every ansible-test sanity: make collection-sanity CORE=2.18 SANITY_ARGS='--test validate-modules'
+	tests/support/ansible-test $(if $(CORE),--core $(CORE)) sanity $(SANITY_ARGS)
 
 .PHONY: format
 format: $(DEV_READY) ## lay out the code as the checks want it

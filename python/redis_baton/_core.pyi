@@ -964,7 +964,7 @@ class WaitReady:
     def replication_user(self) -> str | None:
         """The ACL user it logs in to a master with (`masteruser`); empty for the default one."""
     @property
-    def keys(self) -> int | None:
+    def key_count(self) -> int | None:
         """Keys in all its databases."""
     @property
     def changed(self) -> bool:

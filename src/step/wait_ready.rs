@@ -50,7 +50,7 @@ step_result! {
         /// The ACL user with which it logs in to a master (`masteruser`); empty for the default user.
         pub replication_user: Option<String>,
         /// Keys in all its databases.
-        pub keys: Option<u64>,
+        pub key_count: Option<u64>,
     }
 }
 
@@ -94,7 +94,7 @@ pub async fn wait_ready(call: &ServerCall, options: &Options) -> Result<WaitRead
         role: Some(if replication.role == Role::Master { "master" } else { "replica" }.to_owned()),
         follows: replication.master.map(|(host, port)| format!("{host}:{port}")),
         replication_user: Some(replication_user),
-        keys: Some(keys),
+        key_count: Some(keys),
         before: facts.clone(),
         after: facts,
         ..blank(call)
@@ -117,7 +117,7 @@ fn blank(call: &ServerCall) -> WaitReady {
             role: None,
             follows: None,
             replication_user: None,
-            keys: None,
+            key_count: None,
         }
     )
 }

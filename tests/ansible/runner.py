@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 COLLECTIONS = REPOSITORY / "ansible"
+COLLECTION = COLLECTIONS / "ansible_collections" / "baton" / "redis"
 TOOLS = Path(sys.executable).parent
 RUN_TIME = 200.0
 

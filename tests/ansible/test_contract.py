@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import redis_baton
 
-from tests.ansible.runner import COLLECTIONS, TOOLS
+from tests.ansible.runner import COLLECTION, COLLECTIONS, TOOLS
 
-COLLECTION = COLLECTIONS / "ansible_collections" / "baton" / "redis"
 MODULES = sorted(path.stem for path in (COLLECTION / "plugins" / "modules").glob("*.py"))
 SERVERS_AND_MODE = {"source", "target", "server", "dry_run", "on_event"}
 CONNECTION = {

@@ -29,7 +29,7 @@ def test_it_says_who_answers(server: ServerFactory) -> None:
     assert ready.config_file == str(instance.config_file)
     assert ready.version == f"Redis {info['redis_version']}"
     assert (ready.role, ready.follows) == ("master", None)
-    assert (ready.replication_user, ready.keys) == ("replication", 50)
+    assert (ready.replication_user, ready.key_count) == ("replication", 50)
 
 
 def test_a_replica_says_whom_it_follows(pair: Pair) -> None:
@@ -70,7 +70,7 @@ def test_it_waits_for_another_process(server: ServerFactory) -> None:
     finally:
         restarting.join()
     assert after.run_id == instance.info()["run_id"] != before.run_id
-    assert after.keys == 50
+    assert after.key_count == 50
     assert events[:2] == ["step", "waiting"]
 
 

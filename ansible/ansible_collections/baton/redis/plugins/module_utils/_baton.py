@@ -1,6 +1,7 @@
 # Copyright: (c) The redis-baton authors
-# Apache License 2.0 (see https://www.apache.org/licenses/LICENSE-2.0)
-# SPDX-License-Identifier: Apache-2.0
+# Apache License 2.0 (see https://www.apache.org/licenses/LICENSE-2.0) or, at your option,
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: Apache-2.0 OR GPL-3.0-or-later
 
 """All that the modules share: their options, the call of a step, its outcome in Ansible's words."""
 
