@@ -122,6 +122,8 @@ format: $(DEV_READY) ## lay out the code as the checks want it
 docs: $(DOCS_READY) $(WHEEL_READY) ## the site, into site/: open site/index.html
 	$(BIN)/mkdocs build --clean
 
+docs docs-serve: export NO_MKDOCS_2_WARNING := 1 # the theme's advertisement of its successor
+
 .PHONY: docs-serve
 docs-serve: $(DOCS_READY) $(WHEEL_READY) ## the site at http://127.0.0.1:8000, as it is written
 	$(BIN)/mkdocs serve

@@ -27,7 +27,6 @@ def text() -> str:
     classes = [one.name for one in stub if isinstance(one, ast.ClassDef) and one.name in exported]
     steps = [name for name in functions if name not in (*WHOLE, *ONE_SERVER)]
     results = [name for name in classes if name != "Endpoint"]
-    errors = [name for name in ("errors", *sorted(exported)) if name == "errors"]
     return HEAD + "".join(
         _section(title, names)
         for title, names in (
@@ -36,9 +35,9 @@ def text() -> str:
             ("Steps", _core(steps)),
             ("Steps of one server", _core(ONE_SERVER)),
             ("Results", _core(results)),
-            ("Errors", [f"redis_baton.{name}" for name in errors]),
+            ("Errors", ["redis_baton.errors"]),
         )
-    )
+    ) + _types(stub)
 
 
 def _exported() -> set[str]:
@@ -46,6 +45,16 @@ def _exported() -> set[str]:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return set(ast.literal_eval(node.value))
     raise SystemExit("redis_baton has no __all__")
+
+
+def _types(stub: list[ast.stmt]) -> str:
+    """Return the section on the names of types that stand in the signatures."""
+    lines = "\n".join(
+        f"{ast.unparse(one.target)} = {ast.unparse(one.value)}"
+        for one in stub
+        if isinstance(one, ast.AnnAssign) and one.value is not None
+    )
+    return f"\n## Types in the signatures\n\n```python\n{lines}\n```\n"
 
 
 def _core(names: list[str]) -> list[str]:
