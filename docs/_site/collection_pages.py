@@ -81,10 +81,14 @@ def _options(described: Mapping[str, Doc], above: str = "") -> Iterator[str]:
         about = " ".join(_list(option.get("description", "")))
         if choices := option.get("choices"):
             meanings = choices.items() if isinstance(choices, dict) else ((c, "") for c in choices)
-            about += " One of " + ", ".join(
-                f"V({choice})" + (f" ({' '.join(_list(meaning))})" if meaning else "")
-                for choice, meaning in meanings
-            ) + "."
+            about += (
+                " One of "
+                + ", ".join(
+                    f"V({choice})" + (f" ({' '.join(_list(meaning))})" if meaning else "")
+                    for choice, meaning in meanings
+                )
+                + "."
+            )
         kind = option.get("type", "str")
         if kind == "list":
             kind = f"list of {option.get('elements', 'str')}"

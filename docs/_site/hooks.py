@@ -90,7 +90,9 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """Have the page fetch nothing from elsewhere: the theme would get one script from a CDN."""
     shim = posixpath.relpath("_assets/iframe-worker.js", posixpath.dirname(page.url) or ".")
     output = re.sub(r'src="[^"]*/iframe-worker/shim"', f'src="{shim}"', output)
-    if (fetched := re.search(r'<(?:script|img|iframe|link)\b[^>]*"https?://[^>]*>', output)) is not None:
+    if (
+        fetched := re.search(r'<(?:script|img|iframe|link)\b[^>]*"https?://[^>]*>', output)
+    ) is not None:
         raise PluginError(f"{page.url} would fetch {fetched[0]}")
     return output
 
@@ -126,9 +128,7 @@ def _table(found: re.Match[str]) -> str:
 
 def tabs(markdown: str) -> str:
     """Make tabs of the headings between `<!-- tabs -->` and `<!-- end of tabs -->`."""
-    return re.sub(
-        r"<!-- tabs -->\n(.*?)<!-- end of tabs -->", _tabbed, markdown, flags=re.DOTALL
-    )
+    return re.sub(r"<!-- tabs -->\n(.*?)<!-- end of tabs -->", _tabbed, markdown, flags=re.DOTALL)
 
 
 def _tabbed(found: re.Match[str]) -> str:

@@ -27,17 +27,21 @@ def text() -> str:
     classes = [one.name for one in stub if isinstance(one, ast.ClassDef) and one.name in exported]
     steps = [name for name in functions if name not in (*WHOLE, *ONE_SERVER)]
     results = [name for name in classes if name != "Endpoint"]
-    return HEAD + "".join(
-        _section(title, names)
-        for title, names in (
-            ("The whole procedure", _core(WHOLE)),
-            ("Servers", _core(["Endpoint"])),
-            ("Steps", _core(steps)),
-            ("Steps of one server", _core(ONE_SERVER)),
-            ("Results", _core(results)),
-            ("Errors", ["redis_baton.errors"]),
+    return (
+        HEAD
+        + "".join(
+            _section(title, names)
+            for title, names in (
+                ("The whole procedure", _core(WHOLE)),
+                ("Servers", _core(["Endpoint"])),
+                ("Steps", _core(steps)),
+                ("Steps of one server", _core(ONE_SERVER)),
+                ("Results", _core(results)),
+                ("Errors", ["redis_baton.errors"]),
+            )
         )
-    ) + _types(stub)
+        + _types(stub)
+    )
 
 
 def _exported() -> set[str]:
