@@ -22,6 +22,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 COLLECTION := ansible/ansible_collections/baton/redis
 DEV_READY := $(VENV)/.dev-ready
 WHEEL_READY := $(VENV)/.wheel-ready
+DOCS_READY := $(VENV)/.docs-ready
 SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md $(shell find src python -type f -not -name '*.pyc')
 LOAD := $(TARGET)/release/baton-load
 LOAD_SOURCES := Cargo.lock $(shell find tests/support/load -type f)
@@ -123,6 +124,16 @@ format: $(DEV_READY) ## lay out the code as the checks want it
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+.PHONY: docs
+docs: $(DOCS_READY) $(WHEEL_READY) ## the site, into site/: open site/index.html
+	$(BIN)/mkdocs build --clean
+
+docs docs-serve: export NO_MKDOCS_2_WARNING := 1 # the theme's advertisement of its successor
+
+.PHONY: docs-serve
+docs-serve: $(DOCS_READY) $(WHEEL_READY) ## the site at http://127.0.0.1:8000, as it is written
+	$(BIN)/mkdocs serve
+
 .PHONY: wheel
 wheel: $(WHEEL_READY) ## the Python package, into target/wheels and .venv
 
@@ -135,7 +146,7 @@ servers: ## the real servers, into the cache
 
 .PHONY: clean
 clean: ## remove what was built here; the cache of servers stays
-	rm -rf $(VENV) $(TARGET) .mypy_cache .pytest_cache .ruff_cache .ansible
+	rm -rf $(VENV) $(TARGET) site .mypy_cache .pytest_cache .ruff_cache .ansible
 
 # Version managers put shims on PATH that may not run: an interpreter counts when it does and can make a venv.
 define CHOOSE_PYTHON
@@ -159,6 +170,10 @@ $(BIN)/python:
 
 $(DEV_READY): requirements-dev.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade -r requirements-dev.txt
+	touch $@
+
+$(DOCS_READY): requirements-docs.txt $(DEV_READY)
+	$(BIN)/python -m pip install --quiet --upgrade -r requirements-docs.txt
 	touch $@
 
 $(WHEEL_READY): $(SOURCES) $(DEV_READY)
