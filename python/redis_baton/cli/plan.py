@@ -1,0 +1,181 @@
+"""A dry run as a person would write it: what is sent to whom, what clients see, what can't be undone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .words import counted, number, seconds, size, table, verb_of, wrapped
+
+Facts = dict[str, Any]
+# What a dry run says of itself, since the steps before it were not done.
+OF_DRY_RUN = "the target does not replicate yet"
+
+
+def servers(facts: Facts) -> str:
+    """Return both servers in a table; nothing where the step has told of none."""
+    rows = [
+        (side, one["address"], one["version"], one["role"], counted(one["keys"], "key"))
+        for side, one in facts.items()
+        if side in ("source", "target") and isinstance(one, dict) and "address" in one
+    ]
+    return table(rows, right=(4,)) if rows else ""
+
+
+def plan(step: str, result: Facts, preflight: Facts | None, wishes: Facts) -> str:
+    """Return what the step would do."""
+    if not result["changed"]:
+        return "\n\n".join(filter(None, [servers(result["before"]), "Nothing is left to do."]))
+    sentences = _sentences(preflight)
+    return "\n\n".join(
+        part
+        for part in (
+            servers(result["before"]),
+            _steps(result, sentences, preflight)
+            if step == "upgrade"
+            else _section("Would be sent", _sent(result["actions"])),
+            _section("What clients see", _clients_see(step, result, sentences, preflight)),
+            _section("What can't be undone", _for_good(step, result, preflight, wishes)),
+            _section("What stands against it", against(preflight, result)),
+        )
+        if part
+    )
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return "\n".join([title, *lines]) if lines else ""
+
+
+def _item(text: str) -> str:
+    return wrapped(text, "  - ")
+
+
+def _sentences(preflight: Facts | None) -> dict[str, str]:
+    """Return the plan of `preflight`, by the step that a sentence is about."""
+    parts = (line.partition(": ") for line in (preflight or {}).get("plan", []))
+    return {name: text for name, colon, text in parts if colon}
+
+
+def _sent(actions: list[str]) -> list[str]:
+    return [wrapped(f"to the {action}", "    ", "        ") for action in actions]
+
+
+def _steps(result: Facts, sentences: dict[str, str], preflight: Facts | None) -> str:
+    lines = ["In this order"]
+    for at, step in enumerate(result["steps"], 1):
+        name, facts = step["name"], step["result"]
+        text = sentences.get(name, DOES.get(name, ""))
+        if name == "wait_synced" and preflight and preflight["stage"] == "apart":
+            estimates = preflight["estimates"]
+            took, bytes_ = seconds(estimates["sync_seconds"]), size(estimates["memory_bytes"])
+            text = f"{text}: about {took} at 100 MB/s, and {bytes_} of memory on the target"
+        lines.append(wrapped(f"{verb_of(name)}: {text}", f"  {at}. ", "     "))
+        lines += _sent(facts["actions"])
+    return "\n".join(lines)
+
+
+DOES = {
+    "preflight": "looks at both, changes nothing",
+    "replicate": "the target is a replica of the source already",
+    "wait_synced": "until the initial sync is done",
+    "verify": "key counts, some random keys, a ping",
+    "switchover": "the target is the master already",
+    "wait_quiescent": "until no application uses the source any more",
+    "retire": "shuts the source down",
+}
+
+
+def _clients_see(
+    step: str, result: Facts, sentences: dict[str, str], preflight: Facts | None
+) -> list[str]:
+    moves = step in ("switchover", "rollback") or any(
+        one["name"] == "switchover" and one["changed"] for one in result.get("steps", [])
+    )
+    if step == "retire":
+        return [_item("nothing, unless somebody still uses the source")]
+    if step == "clients":
+        return [_item(f"{counted(len(result['disconnected']), 'connection')} to the source cut")]
+    if not moves:
+        return []
+    lines = [
+        _item(
+            sentences.get(
+                "switchover", "writes wait for some milliseconds, every client is disconnected once"
+            )
+        )
+    ]
+    if preflight:
+        lines.append(
+            _item(
+                f"writes wait for about {preflight['estimates']['write_gap_ms']:.0f} ms if the target keeps up"
+            )
+        )
+    return lines
+
+
+def _for_good(step: str, result: Facts, preflight: Facts | None, wishes: Facts) -> list[str]:
+    lines = []
+    target = result["before"].get("target")
+    if step in ("upgrade", "replicate") and wishes.get("force") and target and target["keys"]:
+        lines.append(f"the {counted(target['keys'], 'key')} that the target has now are wiped")
+    fenced = bool(preflight) and preflight["strategy"] == "fenced"
+    if step in ("upgrade", "switchover") and fenced:
+        lines.append("the source is shut down in the switchover: there is no way back")
+    if step == "retire" or (step == "upgrade" and wishes.get("until") == "retire"):
+        lines.append("the source ends, and with it the way back")
+    if step == "promote":
+        lines.append(
+            "the target takes writes of its own: what the source gets from then on it does not have"
+        )
+    if step == "promote" and wishes.get("force"):
+        lines.append("what the target lacks now is lost")
+    if step == "persistence" and result.get("mode") == "none":
+        lines.append(
+            "nothing is written to the disk any more: who restarts it, or a crash, empties it"
+        )
+    if step == "relay":
+        lines.append("nothing listens at the source's address any more")
+    if not lines and step in ("upgrade", "switchover"):
+        lines.append("nothing: `rollback` goes back, until `retire`")
+    if not lines and step == "rollback":
+        lines.append("nothing: the target follows, and `switchover` goes there again")
+    return [_item(line) for line in lines]
+
+
+def against(preflight: Facts | None, result: Facts | None) -> list[str]:
+    """Return the findings with what to do, and warnings; that there are none is worth a line."""
+    lines = [
+        _item(
+            f"{finding['level']} {finding['code']}, {finding['server']}: {finding['found']}; {finding['remedy']}"
+        )
+        for finding in (preflight or {}).get("findings", [])
+    ]
+    known = {finding["found"] for finding in (preflight or {}).get("findings", [])}
+    for warning in (result or {}).get("warnings", []):
+        if not warning.startswith(OF_DRY_RUN) and not any(found in warning for found in known):
+            lines.append(_item(f"warning: {warning}"))
+    return lines or ([_item("nothing")] if preflight else [])
+
+
+def question(step: str, result: Facts, wishes: Facts) -> str:
+    """Return what is asked before it is done, with the facts."""
+    before = result["before"]
+    source, target = (_named(before.get(side)) for side in ("source", "target"))
+    if step == "upgrade" and wishes.get("until") == "retire":
+        return f"Replace {source} by {target}, and shut it down?"
+    return {
+        "upgrade": f"Replace {source} by {target}?",
+        "switchover": f"Make {target} the master in place of {source}?",
+        "rollback": f"Go back from {target} to {source}?",
+        "promote": f"Make {target} a master of its own?",
+        "retire": f"Shut down {source}? There is no way back then.",
+        "replicate": f"Wipe {target}, and make it a replica of {source}?",
+        "clients": f"Cut {counted(len(result.get('disconnected', [])), 'connection')} to {source}?",
+        "relay": "End the relay?",
+        "persistence": "Write nothing to the disk any more?",
+    }[step]
+
+
+def _named(server: Facts | None) -> str:
+    if not server or "address" not in server:
+        return "the server that is gone"
+    return f"{server['address']} ({server['version']}, {number(server['keys'])} keys)"

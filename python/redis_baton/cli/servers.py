@@ -1,0 +1,111 @@
+"""Which servers are meant: a URL, `HOST:PORT`, or a name in the file of `--config`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+from redis_baton import Endpoint
+
+from . import passwords
+from .kinds import DURATION
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+FORMS = "redis://HOST:PORT, rediss:// (TLS), unix:///PATH or redis+sentinel://HOST:PORT/NAME"
+HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):\d{1,5}")
+
+# How to come in; each name is a parameter of Endpoint.from_url, but for the two about passwords.
+OPTIONS: list[click.Option] = [
+    click.Option(
+        ["--password-file"],
+        type=click.Path(),
+        metavar="FILE",
+        help=f"a file whose first line is the password of both [default: ${passwords.ANY_SERVER}]",
+    ),
+    click.Option(["--ask-password"], is_flag=True, help="ask for the password of each server"),
+    click.Option(
+        ["--ca-certs"], type=click.Path(), metavar="FILE", help="the authorities to trust"
+    ),
+    click.Option(
+        ["--client-cert-file"], type=click.Path(), metavar="FILE", help="our own certificate"
+    ),
+    click.Option(["--client-key-file"], type=click.Path(), metavar="FILE", help="its key"),
+    click.Option(
+        ["--validate-certs/--no-validate-certs"],
+        default=None,
+        help="whether the server's certificate must be valid [default: yes]",
+    ),
+    click.Option(
+        ["--connect-timeout"],
+        type=DURATION,
+        metavar="TIME",
+        help="how long to wait for a connection [default: 5s]",
+    ),
+]
+OF_PASSWORDS = ("password_file", "ask_password")
+
+
+def endpoint(side: str, given: str | None, options: dict[str, Any], settings: Settings) -> Endpoint:
+    """Return the server for one of `source`, `target` and `server`."""
+    name = given if given is not None else settings.named(side)
+    if name is None:
+        raise click.UsageError(f"{side.upper()} is missing: which server is it?")
+    login = {
+        key: value
+        for key, value in options.items()
+        if value is not None and key not in OF_PASSWORDS
+    }
+    named = settings.server(name)
+    if named is not None:
+        url = named.pop("url")
+        login = {**named, **login}
+    else:
+        url = _url(side, name, settings)
+        if _has_password(url):
+            click.echo(
+                f"warning: everybody on this host can see the password in the URL of the {side}; "
+                f"${passwords.ANY_SERVER}, --password-file or --ask-password keep it out of sight",
+                err=True,
+            )
+    if options.get("ask_password"):
+        login["password"] = passwords.asked(f"the {side} ({_shown(url)})")
+    elif "password" not in login and not _has_password(url):
+        login["password"] = _password(side, options)
+    return Endpoint.from_url(url, **login)
+
+
+def _url(side: str, given: str, settings: Settings) -> str:
+    if "://" in given:
+        return given
+    if HOST_PORT.fullmatch(given):
+        return f"redis://{given}"
+    where = f", nor a server in {settings.path}" if settings.path else ""
+    raise click.UsageError(f"{side.upper()}: {given!r} is no URL ({FORMS}), no HOST:PORT{where}")
+
+
+def _password(side: str, options: dict[str, Any]) -> str | None:
+    file = options.get("password_file")
+    if file is not None:
+        try:
+            return passwords.from_file(Path(file))
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--password-file") from None
+    general = passwords.from_environment(passwords.ANY_SERVER)
+    own = passwords.from_environment(passwords.of_side(side)) if side != "server" else None
+    return own if own is not None else general
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return urlsplit(url).password is not None
+    except ValueError:  # no URL at all, which the core says best
+        return False
+
+
+def _shown(url: str) -> str:
+    return re.sub(r"//[^/]*@", "//", url)
