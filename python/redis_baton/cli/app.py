@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import get_completion_class
+
 from redis_baton import BatonError, __version__
 
 from .codes import Exit, status_of
@@ -19,7 +20,6 @@ from .perform import NotConfirmed, perform
 from .verbs import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
     from .verbs import Verb
@@ -71,7 +71,7 @@ cli.add_command(cli.commands.pop("completion"))  # the last in the list
 
 
 class Stop:
-    """Ctrl-C, and what a closed terminal or a supervisor sends: the step ends at its next safe point."""
+    """Ctrl-C, a closed terminal, a supervisor: the step ends at its next safe point."""
 
     def __init__(self) -> None:
         """Listen from now on, but not to what the caller has us ignore."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -34,15 +34,15 @@ OF_OUTPUT: list[click.Option] = [
 ]
 NOT_OF_STEP = frozenset(str(option.name) for option in (*servers.OPTIONS, *OF_OUTPUT))
 FORMS = (
-    "A server is HOST:PORT, a URL ({forms}), or a name in the file of --config. Name the two by the addresses they "
-    "had when the upgrade began, in every command."
+    "A server is HOST:PORT, a URL ({forms}), or a name in the file of --config. Name the two by "
+    "the addresses they had when the upgrade began, in every command."
 )
 
 
 class VerbCommand(click.Command):
     """A verb."""
 
-    def __init__(self, verb: Verb, callback: Callable[..., None]) -> None:
+    def __init__(self, verb: Verb, callback: Callable[..., int]) -> None:
         """Make it from its step."""
         function = verb.function
         assert function is not None  # noqa: S101 # only those that are there are made
@@ -71,6 +71,7 @@ class VerbCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write an example, and how it ends."""
+        del ctx
         with formatter.section("Servers"):
             formatter.write_text(FORMS.format(forms=servers.FORMS))
         with formatter.section("Example"):
@@ -120,6 +121,3 @@ class Group(click.Group):
         return super().resolve_command(
             ctx, [args[0].replace("_", "-"), *args[1:]] if args else args
         )
-
-
-Values = dict[str, Any]

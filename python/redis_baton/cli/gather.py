@@ -59,7 +59,10 @@ def hooks(given: Iterable[str], option: str) -> dict[str, list[str]]:
 
 
 def redirect(way: str, given: Iterable[str], option: str) -> str | dict[str, Any]:
-    """Return the way and its options: `idle=600`, `tls.ca_certs=/etc/ca.pem`; a list is given one by one."""
+    """Return the way and its options: `idle=600`, `tls.ca_certs=/etc/ca.pem`.
+
+    What is a list is given one by one.
+    """
     options: dict[str, Any] = {}
     for name, value in pairs(given, option):
         place, _, inner = name.rpartition(".")
@@ -67,12 +70,18 @@ def redirect(way: str, given: Iterable[str], option: str) -> str | dict[str, Any
         if inner in LISTS:
             into.setdefault(inner, []).append(value)
         elif inner == "idle":
-            into[inner] = click.INT.convert(value, None, None)
+            into[inner] = _whole(value, option)
         elif inner == "validate_certs":
             into[inner] = FLAGS[_one_of(value, FLAGS, option)]
         else:
             into[inner] = value
     return {way: options} if options else way
+
+
+def _whole(text: str, option: str) -> int:
+    if not text.isdecimal():
+        raise click.BadParameter(f"{text!r} is not a whole number", param_hint=option)
+    return int(text)
 
 
 def _one_of(word: str, words: Iterable[str], option: str) -> str:

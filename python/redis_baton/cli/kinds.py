@@ -10,6 +10,10 @@ import click
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    Kind = click.ParamType[Any]  # before click 8.5 it takes no type
+else:
+    Kind = click.ParamType
+
 SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # As in a server's configuration file, but a letter alone is the power of two that people mean.
 BYTES = {
@@ -24,7 +28,7 @@ BYTES = {
 }
 
 
-class Measure(click.ParamType):
+class Measure(Kind):
     """A number with a unit, or one without, which is in the first unit."""
 
     def __init__(self, name: str, units: dict[str, float] | dict[str, int], example: str) -> None:
@@ -35,9 +39,9 @@ class Measure(click.ParamType):
 
     def convert(
         self,
-        value: Any,
+        value: Any,  # noqa: ANN401 # as click has it
         param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401 # as click has it
+        ctx: click.Context | None,
     ) -> float | int:
         """Return the number in the first unit."""
         whole = all(isinstance(factor, int) for factor in self._units.values())

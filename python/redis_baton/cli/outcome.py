@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from .plan import against, servers
-from .words import counted, number, seconds, size, table, wrapped
+from .words import counted, milliseconds, number, seconds, size, table, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Facts = dict[str, Any]
 
@@ -87,9 +90,10 @@ def _probe(result: Facts) -> list[str]:
     errors = ", ".join(f"{count} {error}" for error, count in probe["errors"].items())
     return [
         wrapped(
-            f"The probe saw {counted(probe['writes'], 'write')} and {counted(probe['reads'], 'read')}: "
-            f"{errors or 'no errors'}, {probe['lost']} lost, median {(probe['median_us'] or 0) / 1000:.1f} ms, "
-            f"99 % within {(probe['p99_us'] or 0) / 1000:.1f} ms, longest gap {probe['longest_gap_ms']:.0f} ms."
+            f"The probe saw {counted(probe['writes'], 'write')} and "
+            f"{counted(probe['reads'], 'read')}: {errors or 'no errors'}, {probe['lost']} lost, "
+            f"median {milliseconds(probe['median_us'])}, 99 % within "
+            f"{milliseconds(probe['p99_us'])}, longest gap {probe['longest_gap_ms']:.0f} ms."
         )
     ]
 
@@ -139,13 +143,14 @@ def _verify(result: Facts) -> list[str]:
             ],
             right=(0, 1, 2),
         ),
-        f"{counted(result['compared'], 'key')} compared in full, {number(result['differing'])} differ.",
+        f"{counted(result['compared'], 'key')} in full, {number(result['differing'])} differ.",
     ]
     share = result["detectable_share"]
     if share:
         lines.append(
             wrapped(
-                f"Were {share:.1%} of all keys different, that would have been seen with a probability of 95 %."
+                f"Were {share:.1%} of all keys different, that would have been seen with a "
+                "probability of 95 %."
             )
         )
     lines += [wrapped(line, "  - ") for line in result["differences"]]
@@ -162,44 +167,49 @@ def _clients(result: Facts) -> list[str]:
     lines = []
     for side in ("source", "target"):
         groups = result[side]
-        lines.append(f"{side}: {counted(sum(one['connections'] for one in groups), 'connection')}")
+        connections = sum(one["connections"] for one in groups)
+        lines.append(f"{side}: {counted(connections, 'connection')}")
         if groups:
-            header = ("count", "kind", "follows", "from", "user", "name", "idle")
-            rows = [
-                (
-                    one["connections"],
-                    one["kind"],
-                    one["follows"],
-                    one["address"],
-                    one["user"],
-                    one["name"],
-                    f"{one['idle']} s",
-                )
-                for one in groups
-            ]
-            lines.append(table([header, *rows], right=(0, 6)))
+            lines.append(_columns(groups, GROUP, right=(0, 6)))
     if result["stragglers"]:
         lines.append(f"Still on the source, which serves no more: {len(result['stragglers'])}")
-        header = ("from", "user", "name", "last command", "idle")
-        rows = [
-            (one["address"], one["user"], one["name"], one["command"], f"{one['idle']} s")
-            for one in result["stragglers"]
-        ]
-        lines.append(table([header, *rows], right=(4,)))
+        lines.append(_columns(result["stragglers"], STRAGGLER, right=(4,)))
     if result["disconnected"]:
-        lines.append(f"Disconnected: {', '.join(one['address'] for one in result['disconnected'])}")
+        cut = ", ".join(one["address"] for one in result["disconnected"])
+        lines.append(wrapped(f"Disconnected: {cut}"))
     return lines
+
+
+# Facts by the heads of their columns.
+GROUP = {
+    "count": "connections",
+    "kind": "kind",
+    "follows": "follows",
+    "from": "address",
+    "user": "user",
+    "name": "name",
+    "idle s": "idle",
+}
+STRAGGLER = {
+    "from": "address",
+    "user": "user",
+    "name": "name",
+    "last command": "command",
+    "idle s": "idle",
+}
+ACTIVE = {"from": "address", "user": "user", "name": "name", "last command": "command"}
+
+
+def _columns(facts: list[Facts], columns: dict[str, str], right: Sequence[int] = ()) -> str:
+    rows = [[one[name] for name in columns.values()] for one in facts]
+    return table([list(columns), *rows], right=right)
 
 
 def _wait_quiescent(result: Facts) -> list[str]:
     quiet = f"Nothing has arrived at the source for {seconds(result['quiet_seconds'])}."
     lines = [quiet if result["quiet"] else "The source is not quiet."]
     if result["active"]:
-        header = ("from", "user", "name", "last command")
-        rows = [
-            (one["address"], one["user"], one["name"], one["command"]) for one in result["active"]
-        ]
-        lines.append(table([header, *rows]))
+        lines.append(_columns(result["active"], ACTIVE))
     return lines
 
 
@@ -236,7 +246,8 @@ def _relay(result: Facts) -> list[str]:
     lines = [
         wrapped(
             f"The relay leads from {', '.join(result['listens'])} to {result['leads_to']}: "
-            f"{counted(len(result['connections']), 'client')} now, {number(result['taken'])} in all."
+            f"{counted(len(result['connections']), 'client')} now, "
+            f"{number(result['taken'])} in all."
         )
     ]
     if result["connections"]:

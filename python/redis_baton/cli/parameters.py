@@ -1,4 +1,4 @@
-"""The options of a verb, made from the parameters of its step: names and defaults stand there alone.
+"""The options of a verb, made from the parameters of its step: their names and defaults are there.
 
 An option that is not given is not passed on, so what holds then is what the step says.
 """
@@ -18,8 +18,10 @@ from .words import verb_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Parameters that are no option of their own: the servers are arguments, passwords are never on the command
-# line, and events are what is shown.
+    from .kinds import Kind
+
+# Parameters that are no option: the servers are arguments, passwords are never on the command line,
+# and events are what is shown.
 ELSEWHERE = frozenset({"source", "target", "server", "replication_password", "on_event"})
 STEPS = (
     "preflight",
@@ -37,7 +39,7 @@ class Wish:
     """How a parameter is given."""
 
     help: str
-    type: click.ParamType | None = None
+    type: Kind | None = None
     """None for a flag."""
     metavar: str | None = None
     gathers: Callable[[Iterable[str], str], Any] | None = None
@@ -126,9 +128,7 @@ WISHES: dict[str, Wish] = {
     "pause_budget": Wish("how long writes wait at most in one attempt", DURATION, "TIME"),
     "probe": Wish("measure from outside what a client sees, through the address clients use"),
     "program": Wish("the server to run [default: the source's own]", PATH, "FILE"),
-    "prometheus": Wish(
-        "write the figures there, for Prometheus's textfile collector", PATH, "FILE"
-    ),
+    "prometheus": Wish("write the figures there, for Prometheus's textfiles", PATH, "FILE"),
     "quiet_for": Wish("for how long nothing may arrive", DURATION, "TIME"),
     "rate": Wish("keys a second that are read at most", click.INT, "N"),
     "redirect": Wish("how clients are moved [default: takeover]", click.Choice(gather.WAYS)),
@@ -152,7 +152,7 @@ OF_STEP: dict[tuple[str, str], str] = {
     (
         "promote",
         "force",
-    ): "promote though the source is in use or gone: what the target lacks is LOST",
+    ): "though the source is in use or gone: what the target lacks is LOST",
     ("relay", "force"): "end it whoever is connected: they are cut off",
     ("rollback", "redirect"): "only where it needs a password: clients go back the way they came",
     ("retire", "redirect"): "where Sentinel moved the clients, as in the switchover",
@@ -160,7 +160,7 @@ OF_STEP: dict[tuple[str, str], str] = {
     (
         "verify",
         "max_latency",
-    ): "reads are slowed down while the serving server takes longer to answer",
+    ): "slow down while the server that serves takes longer to answer",
     ("config", "parameters"): "parameters to set; one that is given again has several lines",
 }
 
@@ -197,7 +197,7 @@ REDIRECT_OPTION = click.Option(
     ["--redirect-option"],
     multiple=True,
     metavar="NAME=VALUE",
-    help="an option of that way, such as sockets=/run/haproxy.sock or name=mymaster; again for more",
+    help="an option of that way, such as sockets=/run/haproxy.sock; again for more",
 )
 
 
@@ -227,7 +227,7 @@ def _option(step: str, parameter: inspect.Parameter, wish: Wish) -> click.Option
     )
 
 
-def _shown(default: float | str, kind: click.ParamType) -> str:
+def _shown(default: float | str, kind: Kind) -> str:
     if isinstance(kind, Measure) and not isinstance(default, str):
         return kind.shown(default)
     return verb_of(default) if isinstance(default, str) else str(default)

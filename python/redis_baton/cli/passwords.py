@@ -1,4 +1,4 @@
-"""Passwords: from the environment, a file or a prompt. None is needed on the command line, where all can see it."""
+"""Passwords: from the environment, a file or a prompt, and never needed where all can see."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def of_side(side: str) -> str:
 
 
 def from_environment(name: str) -> str | None:
-    """Take a password out of the environment, which hooks and what else is started would inherit."""
+    """Take a password out of the environment, which hooks would inherit."""
     if name in os.environ:
         _taken[name] = os.environ.pop(name)
     return _taken.get(name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
 import redis_baton as rb
 
 from . import gather, passwords, servers

@@ -1,4 +1,4 @@
-"""A dry run as a person would write it: what is sent to whom, what clients see, what can't be undone."""
+"""A dry run as a person would write it: what is sent to whom, what clients see, what is final."""
 
 from __future__ import annotations
 
@@ -104,11 +104,8 @@ def _clients_see(
         )
     ]
     if preflight:
-        lines.append(
-            _item(
-                f"writes wait for about {preflight['estimates']['write_gap_ms']:.0f} ms if the target keeps up"
-            )
-        )
+        gap = preflight["estimates"]["write_gap_ms"]
+        lines.append(_item(f"writes wait for about {gap:.0f} ms if the target keeps up"))
     return lines
 
 
@@ -117,7 +114,7 @@ def _for_good(step: str, result: Facts, preflight: Facts | None, wishes: Facts) 
     target = result["before"].get("target")
     if step in ("upgrade", "replicate") and wishes.get("force") and target and target["keys"]:
         lines.append(f"the {counted(target['keys'], 'key')} that the target has now are wiped")
-    fenced = bool(preflight) and preflight["strategy"] == "fenced"
+    fenced = preflight is not None and preflight["strategy"] == "fenced"
     if step in ("upgrade", "switchover") and fenced:
         lines.append("the source is shut down in the switchover: there is no way back")
     if step == "retire" or (step == "upgrade" and wishes.get("until") == "retire"):
@@ -136,6 +133,7 @@ def _for_good(step: str, result: Facts, preflight: Facts | None, wishes: Facts) 
         lines.append("nothing listens at the source's address any more")
     if not lines and step in ("upgrade", "switchover"):
         lines.append("nothing: `rollback` goes back, until `retire`")
+        lines.append("settings that are raised for it are put back")
     if not lines and step == "rollback":
         lines.append("nothing: the target follows, and `switchover` goes there again")
     return [_item(line) for line in lines]
@@ -143,17 +141,20 @@ def _for_good(step: str, result: Facts, preflight: Facts | None, wishes: Facts) 
 
 def against(preflight: Facts | None, result: Facts | None) -> list[str]:
     """Return the findings with what to do, and warnings; that there are none is worth a line."""
+    findings = (preflight or {}).get("findings", [])
     lines = [
-        _item(
-            f"{finding['level']} {finding['code']}, {finding['server']}: {finding['found']}; {finding['remedy']}"
-        )
-        for finding in (preflight or {}).get("findings", [])
+        "{level} {code}, {server}: {found}; {remedy}".format_map(finding) for finding in findings
     ]
-    known = {finding["found"] for finding in (preflight or {}).get("findings", [])}
-    for warning in (result or {}).get("warnings", []):
-        if not warning.startswith(OF_DRY_RUN) and not any(found in warning for found in known):
-            lines.append(_item(f"warning: {warning}"))
-    return lines or ([_item("nothing")] if preflight else [])
+    # The same is a warning of the result.
+    known = [finding["found"] for finding in findings]
+    lines += [
+        f"warning: {warning}"
+        for warning in (result or {}).get("warnings", [])
+        if not warning.startswith(OF_DRY_RUN) and not any(found in warning for found in known)
+    ]
+    if preflight and not lines:
+        lines = ["nothing"]
+    return [_item(line) for line in lines]
 
 
 def question(step: str, result: Facts, wishes: Facts) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
+
 from redis_baton import Endpoint
 
 from . import passwords
@@ -47,7 +48,14 @@ OPTIONS: list[click.Option] = [
         help="how long to wait for a connection [default: 5s]",
     ),
 ]
-OF_PASSWORDS = ("password_file", "ask_password")
+# The same that Endpoint.from_url takes.
+OF_LOGIN = (
+    "ca_certs",
+    "client_cert_file",
+    "client_key_file",
+    "validate_certs",
+    "connect_timeout",
+)
 
 
 def endpoint(side: str, given: str | None, options: dict[str, Any], settings: Settings) -> Endpoint:
@@ -55,11 +63,7 @@ def endpoint(side: str, given: str | None, options: dict[str, Any], settings: Se
     name = given if given is not None else settings.named(side)
     if name is None:
         raise click.UsageError(f"{side.upper()} is missing: which server is it?")
-    login = {
-        key: value
-        for key, value in options.items()
-        if value is not None and key not in OF_PASSWORDS
-    }
+    login = {key: value for key, value in options.items() if key in OF_LOGIN and value is not None}
     named = settings.server(name)
     if named is not None:
         url = named.pop("url")

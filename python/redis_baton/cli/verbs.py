@@ -1,4 +1,4 @@
-"""The verbs: each is a step, with what a person has to know of it and an example that the tests run."""
+"""The verbs: each is a step, with what one has to know of it and an example that the tests run."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ VERBS = [
     Verb(
         "plan",
         "Say what an upgrade would do, and what stands against it.",
-        "The preflight and a dry run of `upgrade`, as a person would write it. Changes nothing, and takes the same "
-        "options as `upgrade`.",
+        "The preflight and a dry run of `upgrade`, as a person would write it. Changes nothing, "
+        "and takes the same options as `upgrade`.",
         "redis-baton plan redis.example:6379 redis.example:6380",
         step_name="upgrade",
         plans=True,
@@ -63,8 +63,8 @@ VERBS = [
     Verb(
         "upgrade",
         "Replace SOURCE by TARGET: all steps, from wherever things stand.",
-        "The same command again goes on where it stopped. It ends with the new server serving and the old one "
-        "following it; `--until retire` also shuts the old one down.",
+        "The same command again goes on where it stopped. It ends with the new server serving and "
+        "the old one following it; `--until retire` also shuts the old one down.",
         "redis-baton upgrade redis.example:6379 redis.example:6380 --until wait-quiescent",
         asks=lambda wishes: (
             wishes.get("until") not in ("preflight", "wait_synced", "verify", "replicate")
@@ -112,8 +112,8 @@ VERBS = [
     Verb(
         "switchover",
         "Make the target the master, and clients arrive there.",
-        "Writes wait for some milliseconds, each client is cut once. Whatever stops it, the same command again goes "
-        "on. Afterwards the source follows, and `rollback` goes back.",
+        "Writes wait for some milliseconds, each client is cut once. Whatever stops it, the same "
+        "command again goes on. Afterwards the source follows, and `rollback` goes back.",
         "redis-baton switchover redis.example:6379 redis.example:6380 --patience 1m",
         asks=_always,
     ),
@@ -172,7 +172,8 @@ VERBS = [
     Verb(
         "persistence",
         "Switch what a server writes to its disk, while it runs.",
-        "MODE is rdb, aof, both or none. What it wrote before stays on until the new files are complete.",
+        "MODE is rdb, aof, both or none. What it wrote before stays on until the new files are "
+        "complete.",
         "redis-baton persistence redis.example:6379 aof",
         asks=lambda wishes: wishes.get("mode") == "none",
     ),

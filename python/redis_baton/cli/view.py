@@ -1,7 +1,7 @@
-"""What is seen while a step runs: on standard error, as lines, or as a picture that moves on a terminal.
+"""What is seen while a step runs, on standard error: lines, or a picture that moves.
 
-A view draws only when an event comes, in the caller's own thread: nothing of it runs beside the cut, where events are
-held back. And what can't be shown, such as to a terminal that was closed, stops no step.
+A view draws only when an event comes, in the caller's own thread: nothing of it runs beside the
+cut, where events are held back. And what can't be shown stops no step: the terminal may be closed.
 """
 
 from __future__ import annotations
@@ -44,17 +44,16 @@ class View:
 
     def __call__(self, event: Event) -> None:
         """Take an event in, and show what there is to see of it."""
-        ended = self.progress
         if event["event"] == "step":
-            self._end_step(ended)
+            self._end_step()
         self.progress.take(event)
         with suppress(OSError):
             self.show(event)
 
-    def _end_step(self, progress: Progress) -> None:
-        if progress.step and progress.step not in CALLS:
+    def _end_step(self) -> None:
+        if self.progress.step and self.progress.step not in CALLS:
             with suppress(OSError):
-                self.show_ended(progress)
+                self.show_ended(self.progress)
 
     def show(self, event: Event) -> None:
         """Show an event."""
@@ -72,7 +71,7 @@ class View:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            self._end_step(self.progress)
+            self._end_step()
 
 
 class Lines(View):
@@ -84,6 +83,7 @@ class Lines(View):
         self._last = ""
 
     def show(self, event: Event) -> None:
+        """Show an event."""
         kind, progress = event["event"], self.progress
         if kind == "step":
             self._said, self._last = 0.0, ""
@@ -103,6 +103,7 @@ class Lines(View):
             self._sometimes(event["wanted"], f"waiting {progress.waiting}")
 
     def show_ended(self, progress: Progress) -> None:
+        """Show that a step has ended."""
         if progress.cut:
             self._say(f"  {progress.cut}")
         if progress.probe_text:
@@ -132,6 +133,7 @@ class Live(View):
         self._mark = "✓" if console.encoding.lower().startswith("utf") else "ok"
 
     def show(self, event: Event) -> None:
+        """Show an event."""
         kind = event["event"]
         if kind == "warning":
             self._print(wrapped(f"warning: {event['warning']}", "    "), "yellow")
@@ -145,6 +147,7 @@ class Live(View):
             self._live.update(self._picture(), refresh=True)
 
     def show_ended(self, progress: Progress) -> None:
+        """Leave a line about it above the picture."""
         line = Text("  ")
         line.append(f"{self._mark} ", "green")
         line.append(f"{progress.step:<16}")

@@ -43,6 +43,11 @@ def seconds(count: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def milliseconds(microseconds: float | None) -> str:
+    """Return microseconds in milliseconds; of nothing, nothing."""
+    return f"{(microseconds or 0) / 1000:.1f} ms"
+
+
 def verb_of(step: str) -> str:
     """Return a step's name as it is typed."""
     return step.replace("_", "-")
