@@ -14,6 +14,7 @@ from click.shell_completion import get_completion_class
 
 from redis_baton import BatonError, __version__
 
+from . import passwords
 from .codes import Exit, status_of
 from .command import Group, VerbCommand
 from .perform import NotConfirmed, perform
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from .verbs import Verb
 
 SHELLS = ("bash", "zsh", "fish")
+HOW_TO_LOG_IN = (
+    f"A user goes into the URL (redis://USER@HOST:PORT), a password into ${passwords.ANY_SERVER}, "
+    "--password-file, --ask-password or the file of --config."
+)
+# As a KeyboardInterrupt of a step says it.
 STATE = re.compile(r"\((unchanged|undone|interrupted)")
 
 
@@ -94,6 +100,8 @@ def run(arguments: list[str]) -> int:
         status = done if isinstance(done, int) else Exit.DONE
     except BatonError as error:
         _fail(_facts(error), as_json=as_json)
+        if error.reason == "auth_failed":
+            click.echo(HOW_TO_LOG_IN, err=True)
         status = status_of(error)
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:

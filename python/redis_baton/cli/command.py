@@ -86,7 +86,12 @@ def _write(
     ctx: click.Context,
     formatter: click.HelpFormatter,
 ) -> None:
-    records = [record for option in options if (record := option.get_help_record(ctx)) is not None]
+    # An argument has no line of its own: the text says what it is.
+    records = [
+        record
+        for option in options
+        if isinstance(option, click.Option) and (record := option.get_help_record(ctx)) is not None
+    ]
     if records:
         with formatter.section(title):
             formatter.write_dl(records)

@@ -135,7 +135,7 @@ def _verify(result: Facts) -> list[str]:
         verdict,
         table(
             [
-                ("database", "source", "target"),
+                ("database", "serving", "following"),
                 *(
                     (one["number"], number(one["source_keys"]), number(one["target_keys"]))
                     for one in result["databases"]

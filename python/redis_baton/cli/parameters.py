@@ -166,8 +166,8 @@ OF_STEP: dict[tuple[str, str], str] = {
 
 # Given by their place and not by a name.
 ARGUMENTS: dict[tuple[str, str], str] = {
-    ("persistence", "mode"): "[MODE]",
-    ("config", "parameters"): "[NAME=VALUE]...",
+    ("persistence", "mode"): "MODE",
+    ("config", "parameters"): "NAME=VALUE...",
 }
 
 

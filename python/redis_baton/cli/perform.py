@@ -53,7 +53,7 @@ def perform(verb: Verb, values: Values, verbs: Sequence[Verb]) -> int:
     if verb.plans or wishes.get("dry_run"):
         return _plan(call, as_json=ours["as_json"])
     if verb.asks(wishes):
-        _ask(call, yes=ours["yes"])
+        _ask(call, yes=ours["yes"], commands=ours["verbose"])
     with view_for(quiet=ours["quiet"], verbose=ours["verbose"]) as view:
         result = call.run(on_event=view)
     return _show(call, result, as_json=ours["as_json"])
@@ -157,7 +157,7 @@ def _plan(call: _Call, *, as_json: bool) -> int:
     return Exit.DONE
 
 
-def _ask(call: _Call, *, yes: bool) -> None:
+def _ask(call: _Call, *, yes: bool, commands: bool) -> None:
     """Ask, with the facts: what would be done, to which servers."""
     if yes:
         return
@@ -171,7 +171,8 @@ def _ask(call: _Call, *, yes: bool) -> None:
     result = call.run(dry_run=True)
     if not result["changed"]:
         return
-    click.echo(f"{plan(call.step, result, preflight, call.wishes)}\n", err=True)
+    text = plan(call.step, result, preflight, call.wishes, commands=commands)
+    click.echo(f"{text}\n", err=True)
     if not click.confirm(wrapped(question(call.step, result, call.wishes)), err=True):
         raise NotConfirmed("not done, as nobody said yes (unchanged)")
 

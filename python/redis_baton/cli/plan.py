@@ -21,24 +21,26 @@ def servers(facts: Facts) -> str:
     return table(rows, right=(4,)) if rows else ""
 
 
-def plan(step: str, result: Facts, preflight: Facts | None, wishes: Facts) -> str:
-    """Return what the step would do."""
+def plan(
+    step: str, result: Facts, preflight: Facts | None, wishes: Facts, *, commands: bool = True
+) -> str:
+    """Return what the step would do; `commands` are those that would be sent."""
     if not result["changed"]:
         return "\n\n".join(filter(None, [servers(result["before"]), "Nothing is left to do."]))
-    sentences = _sentences(preflight)
-    return "\n\n".join(
-        part
-        for part in (
-            servers(result["before"]),
-            _steps(result, sentences, preflight)
-            if step == "upgrade"
-            else _section("Would be sent", _sent(result["actions"])),
-            _section("What clients see", _clients_see(step, result, sentences, preflight)),
-            _section("What can't be undone", _for_good(step, result, preflight, wishes)),
-            _section("What stands against it", against(preflight, result)),
-        )
-        if part
-    )
+    if step == "upgrade":
+        order = _order(result, _sentences(preflight), preflight, commands=commands)
+    else:
+        order = _sent(result["actions"]) if commands else []
+    parts = [
+        servers(result["before"]),
+        _section("In this order", order),
+        _section("What clients see", _clients_see(step, result, preflight)),
+        _section("What is not carried over", _left(result)),
+        _section("What needs a restart", _after_restart(result)),
+        _section("What can't be undone", _for_good(step, result, preflight, wishes)),
+        _section("What stands against it", against(preflight, result)),
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
 def _section(title: str, lines: list[str]) -> str:
@@ -59,18 +61,28 @@ def _sent(actions: list[str]) -> list[str]:
     return [wrapped(f"to the {action}", "    ", "        ") for action in actions]
 
 
-def _steps(result: Facts, sentences: dict[str, str], preflight: Facts | None) -> str:
-    lines = ["In this order"]
+def _order(
+    result: Facts, sentences: dict[str, str], preflight: Facts | None, *, commands: bool
+) -> list[str]:
+    lines = []
     for at, step in enumerate(result["steps"], 1):
-        name, facts = step["name"], step["result"]
+        name = step["name"]
         text = sentences.get(name, DOES.get(name, ""))
+        if name == "switchover" and step["changed"] and not _is_fenced(preflight):
+            # What clients see of it has its own place.
+            text = "the source is demoted, the target promoted, each in one transaction"
         if name == "wait_synced" and preflight and preflight["stage"] == "apart":
             estimates = preflight["estimates"]
-            took, bytes_ = seconds(estimates["sync_seconds"]), size(estimates["memory_bytes"])
-            text = f"{text}: about {took} at 100 MB/s, and {bytes_} of memory on the target"
+            took, room = seconds(estimates["sync_seconds"]), size(estimates["memory_bytes"])
+            text = f"{text}: about {took} at 100 MB/s, and {room} of memory on the target"
         lines.append(wrapped(f"{verb_of(name)}: {text}", f"  {at}. ", "     "))
-        lines += _sent(facts["actions"])
-    return "\n".join(lines)
+        if commands:
+            lines += _sent(step["result"]["actions"])
+    return lines
+
+
+def _is_fenced(preflight: Facts | None) -> bool:
+    return preflight is not None and preflight["strategy"] == "fenced"
 
 
 DOES = {
@@ -84,29 +96,35 @@ DOES = {
 }
 
 
-def _clients_see(
-    step: str, result: Facts, sentences: dict[str, str], preflight: Facts | None
-) -> list[str]:
-    moves = step in ("switchover", "rollback") or any(
-        one["name"] == "switchover" and one["changed"] for one in result.get("steps", [])
-    )
+def _clients_see(step: str, result: Facts, preflight: Facts | None) -> list[str]:
     if step == "retire":
         return [_item("nothing, unless somebody still uses the source")]
     if step == "clients":
         return [_item(f"{counted(len(result['disconnected']), 'connection')} to the source cut")]
-    if not moves:
+    steps = result.get("steps", [])
+    moves = any(one["name"] == "switchover" and one["changed"] for one in steps)
+    if not moves and step not in ("switchover", "rollback"):
         return []
-    lines = [
-        _item(
-            sentences.get(
-                "switchover", "writes wait for some milliseconds, every client is disconnected once"
-            )
-        )
-    ]
+    sentence = "writes wait for some milliseconds, every client is disconnected once"
+    lines = [_item(_sentences(preflight).get("switchover", sentence))]
     if preflight:
         gap = preflight["estimates"]["write_gap_ms"]
         lines.append(_item(f"writes wait for about {gap:.0f} ms if the target keeps up"))
     return lines
+
+
+def _left(result: Facts) -> list[str]:
+    return [
+        _item(f"{one['parameter']} {one['value']}: {one['why']}")
+        for one in result.get("dropped", [])
+    ]
+
+
+def _after_restart(result: Facts) -> list[str]:
+    return [
+        _item(f"{one['parameter']} {one['wanted']} (now {one['present']}): {one['why']}")
+        for one in result.get("restart_required", [])
+    ]
 
 
 def _for_good(step: str, result: Facts, preflight: Facts | None, wishes: Facts) -> list[str]:
@@ -114,8 +132,7 @@ def _for_good(step: str, result: Facts, preflight: Facts | None, wishes: Facts) 
     target = result["before"].get("target")
     if step in ("upgrade", "replicate") and wishes.get("force") and target and target["keys"]:
         lines.append(f"the {counted(target['keys'], 'key')} that the target has now are wiped")
-    fenced = preflight is not None and preflight["strategy"] == "fenced"
-    if step in ("upgrade", "switchover") and fenced:
+    if step in ("upgrade", "switchover") and _is_fenced(preflight):
         lines.append("the source is shut down in the switchover: there is no way back")
     if step == "retire" or (step == "upgrade" and wishes.get("until") == "retire"):
         lines.append("the source ends, and with it the way back")

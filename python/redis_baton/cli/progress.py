@@ -50,6 +50,8 @@ class Progress:
     """How things stand."""
 
     step: str = ""
+    in_call: bool = False
+    """Whether it is one of several steps of one call."""
     began: float = field(default_factory=time.monotonic)
     step_began: float = field(default_factory=time.monotonic)
     bar: Bar | None = None
@@ -64,6 +66,7 @@ class Progress:
         if kind == "step":
             self.step, self.step_began = verb_of(event["step"]), time.monotonic()
             self.bar, self.waiting, self.phases = None, "", []
+            self.in_call = self.in_call or self.step in CALLS
         elif kind in BARS:
             self.bar, self.waiting = BARS[kind](event), ""
         elif kind == "waiting":

@@ -87,7 +87,7 @@ class Lines(View):
         kind, progress = event["event"], self.progress
         if kind == "step":
             self._said, self._last = 0.0, ""
-            if event["step"] not in CALLS:
+            if progress.in_call and event["step"] not in CALLS:
                 self._say(f"{progress.step} ...")
         elif kind == "warning":
             self._say(f"  warning: {event['warning']}")
@@ -108,7 +108,8 @@ class Lines(View):
             self._say(f"  {progress.cut}")
         if progress.probe_text:
             self._say(f"  probe: {progress.probe_text}")
-        self._say(f"{progress.step}: {seconds(progress.step_seconds)}")
+        if progress.in_call:
+            self._say(f"{progress.step}: {seconds(progress.step_seconds)}")
 
     def _sometimes(self, what: str, text: str) -> None:
         now = time.monotonic()
@@ -220,6 +221,7 @@ class Live(View):
         with suppress(OSError):
             self._live.update(Group(), refresh=True)
             self._live.stop()
+            self._console.print()
 
 
 def hook_text(event: Event) -> str:
