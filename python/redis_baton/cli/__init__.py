@@ -12,10 +12,11 @@ def main() -> int:
     try:
         from .app import run  # noqa: PLC0415 # what it needs may be missing
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in NEEDED:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in NEEDED:
             raise
         print(
-            f"redis-baton: the command needs the Python package {error.name!r}, which is not here; "
+            f"redis-baton: the command needs the Python package {missing!r}, which is not here; "
             "install the extra: pip install 'redis-baton[cli]'. The library works without it.",
             file=sys.stderr,
         )

@@ -43,10 +43,11 @@ def perform(verb: Verb, values: Values, verbs: Sequence[Verb]) -> int:
     path = ours["config_path"]
     known = {one.name: set(_options(one)) for one in verbs if one.function is not None}
     settings = Settings(Path(path) if path is not None else None, known)
-    endpoints = {
-        side: servers.endpoint(side, values.pop(side), ours, settings) for side in verb.sides
-    }
+    named = {side: values.pop(side) for side in verb.sides}
     wishes = _wishes(verb, values, settings)
+    endpoints = {
+        side: servers.endpoint(side, given, ours, settings) for side, given in named.items()
+    }
     if "replication_user" in wishes and "replication_password" not in wishes:
         _add_replication_password(wishes, asks=ours["ask_password"])
     call = _Call(verb, {**endpoints, **wishes}, wishes)
