@@ -68,6 +68,11 @@ def baton(scene: Scene, **options: Any) -> Ended:  # noqa: ANN401  (those of `up
     )
 
 
+def baton_with_probe(scene: Scene) -> Ended:
+    """Upgrade with a probe, to see whether that costs the others anything."""
+    return baton(scene, probe=True)
+
+
 def baton_under_sentinel(scene: Scene) -> Ended:
     """Upgrade, and tell the sentinels."""
     sentinels = scene.front
@@ -287,6 +292,7 @@ WAYS = {
             _missing_haproxy,
         ),
         FAILOVER,
+        Way("baton-probe", "redis-baton, probe", baton_with_probe, _direct),
         Way("baton-relay", "redis-baton, relay", baton_with_relay, _direct),
         Way(
             "sentinel",

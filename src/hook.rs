@@ -400,7 +400,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn the_next_try_does_what_this_one_has_left() {
-        let run = Run::new(false, |_| {});
+        let run = Run::new(false, |_, _| {});
         let (done, failed) = (hooks(Moment::Promoted, &["true"], TIMEOUT), hooks(Moment::Undone, &["false"], TIMEOUT));
         assert!(done.led(&run, Moment::Promoted, &scene()).await);
         assert!(!failed.led(&run, Moment::Undone, &scene()).await);

@@ -11,12 +11,15 @@
 //! - [`hook`]: commands and functions of the operator at the moments of a handover.
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
+//! - [`chronicle`]: what the calls of an upgrade leave behind for whoever wants to know afterwards.
+//! - [`watch`]: what goes on beside a step, such as samples of both servers; [`probe`]: what a client sees of it.
 //! - [`rdb`]: what a server's data, as it is written to files and sent to replicas, holds.
 //! - [`host`]: the host this runs on: a server's process, its directory, its unit; memory and disk.
 //! - [`server`]: one typed connection; the only place where commands leave.
 //! - [`endpoint`], [`side`], [`run`], [`error`], [`facts`]: an address and login, source or target, one call's context,
 //!   what goes wrong, what results carry.
 
+pub mod chronicle;
 pub mod decide;
 pub mod endpoint;
 pub mod error;
@@ -27,6 +30,7 @@ pub mod hook;
 pub mod host;
 pub mod journal;
 pub mod pair;
+pub mod probe;
 pub mod rdb;
 pub mod redirect;
 pub mod relay;
@@ -35,6 +39,7 @@ pub mod server;
 pub mod side;
 pub mod step;
 pub mod upgrade;
+pub mod watch;
 
 #[cfg(feature = "python")]
 mod python;

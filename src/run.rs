@@ -13,7 +13,15 @@ use std::{
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::error::{Code, Error, Result, State};
+use crate::{
+    error::{Code, Error, Result, State},
+    probe::Bucket,
+    server::info::Role,
+    side::Side,
+};
+
+/// The name of connections of redis-baton; behind a `.` or `:` follows what is special about one.
+pub const CLIENT_NAME: &str = "redis-baton";
 
 /// What happens while a step runs. The only progress channel: callbacks, the Ansible output, the journal's
 /// reader and reports all see the same events.
@@ -94,6 +102,10 @@ pub enum Event {
         /// How long it took.
         microseconds: u64,
     },
+    /// How a server is doing, about once a second; not in the cut.
+    Sample(Sample),
+    /// What the probe has seen for a short time.
+    Probe(Bucket),
     /// A hook has ended.
     Hook {
         /// Its moment.
@@ -114,12 +126,37 @@ pub enum Event {
     },
 }
 
-type Sink = Box<dyn Fn(&Event) + Send + Sync>;
+/// How a server is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sample {
+    /// Where it listens now.
+    pub server: String,
+    /// Which of the two it is.
+    pub side: Side,
+    /// What it is now.
+    pub role: Role,
+    /// Commands a second, as it counts them itself.
+    pub ops_per_second: u64,
+    /// Connections of applications.
+    pub clients: u64,
+    /// Memory in use.
+    pub memory_bytes: u64,
+    /// Keys in all databases.
+    pub keys: u64,
+    /// Bytes of its replication stream.
+    pub offset: u64,
+    /// How far it is behind the other one, if it follows that.
+    pub lag_bytes: Option<u64>,
+}
+
+type Sink = Box<dyn Fn(&Run, &Event) + Send + Sync>;
 
 /// The context every step runs in.
 pub struct Run {
     /// Look and decide only: no command that changes a server is sent.
     pub dry: bool,
+    /// The name that its connections have in CLIENT LIST.
+    pub client_name: &'static str,
     caller: Arc<Caller>,
     started: Instant,
     actions: Mutex<Vec<String>>,
@@ -133,23 +170,30 @@ struct Caller {
     sink: Sink,
     cancelled: AtomicBool,
     shields: AtomicUsize,
+    times_shielded: AtomicUsize,
     wake: Notify,
     token: String,
 }
 
 impl Run {
     /// A context that hands every event to `sink`.
-    pub fn new(dry: bool, sink: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+    pub fn new(dry: bool, sink: impl Fn(&Run, &Event) + Send + Sync + 'static) -> Self {
         Run::of(
             dry,
             Arc::new(Caller {
                 sink: Box::new(sink),
                 cancelled: AtomicBool::new(false),
                 shields: AtomicUsize::new(0),
+                times_shielded: AtomicUsize::new(0),
                 wake: Notify::new(),
                 token: format!("{:016x}", RandomState::new().hash_one(std::process::id())),
             }),
         )
+    }
+
+    /// A context for somebody who looks on beside a call: nobody hears of it, and it changes nothing.
+    pub fn onlooker(client_name: &'static str) -> Self {
+        Run { client_name, ..Run::new(true, |_, _| {}) }
     }
 
     /// A context for one part of this one: same caller, its own actions and warnings.
@@ -160,6 +204,7 @@ impl Run {
     fn of(dry: bool, caller: Arc<Caller>) -> Self {
         Run {
             dry,
+            client_name: CLIENT_NAME,
             caller,
             started: Instant::now(),
             actions: Mutex::default(),
@@ -182,7 +227,7 @@ impl Run {
 
     /// Tells whoever listens.
     pub fn emit(&self, event: &Event) {
-        (self.caller.sink)(event);
+        (self.caller.sink)(self, event);
     }
 
     /// Notes a command that changes a server; in a dry run, one that would be sent.
@@ -229,12 +274,18 @@ impl Run {
     /// and while settings are put back.
     pub fn shield(&self) -> Shield<'_> {
         self.caller.shields.fetch_add(1, Ordering::SeqCst);
+        self.caller.times_shielded.fetch_add(1, Ordering::SeqCst);
         Shield(self)
     }
 
     /// Whether a guard of [`Run::shield`] lives.
     pub fn is_shielded(&self) -> bool {
         self.caller.shields.load(Ordering::SeqCst) > 0
+    }
+
+    /// How many there have been: one may come and go between two looks.
+    pub fn times_shielded(&self) -> usize {
+        self.caller.times_shielded.load(Ordering::SeqCst)
     }
 
     /// An error as it is true for this run: once commands were sent, "unchanged" no longer is.
@@ -318,7 +369,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_shield_holds_the_wish_to_stop_back() {
-        let run = Run::new(false, |_| {});
+        let run = Run::new(false, |_, _| {});
         run.cancel();
         let shield = run.shield();
         run.sleep(Duration::from_millis(1)).await.expect("shielded");

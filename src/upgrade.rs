@@ -12,6 +12,7 @@ use crate::{
     decide::findings,
     error::{Error, Result},
     facts::{Facts, finish, step_result},
+    probe::{Probed, probed},
     run::Run,
     server::Side,
     step::{
@@ -121,12 +122,23 @@ step_result! {
         pub parked: Option<String>,
         /// What each step did, in order.
         pub steps: Vec<StepReport>,
+        /// What the probe saw, if there was one.
+        pub probe: Option<Probed>,
     }
 }
 
 /// Upgrades: from whatever stage things are in, up to and with the step `until`.
 pub async fn upgrade(call: &Call, options: &Options) -> Result<Upgrade> {
     options.switchover.hooks.check()?;
+    let Options { switchover: wished @ switchover::Options { probe, preflight, .. }, .. } = options;
+    // One for all of it.
+    let options = Options { switchover: switchover::Options { probe: None, ..wished.clone() }, ..options.clone() };
+    let all = run_steps(call, &options);
+    let (done, probe) = probed(call, probe.as_ref(), &preflight.redirect, Side::Target, all).await?;
+    Ok(Upgrade { probe, warnings: call.run.warnings(), elapsed: call.run.elapsed(), ..done })
+}
+
+async fn run_steps(call: &Call, options: &Options) -> Result<Upgrade> {
     let pair = call.begin("upgrade").await?;
     // Each step would find it out again, after a connect_timeout of its own.
     pair.target()?;
@@ -162,6 +174,7 @@ pub async fn upgrade(call: &Call, options: &Options) -> Result<Upgrade> {
             serving: pair.entrance(serves)?.to_string(),
             parked: parked.map(|server| server.endpoint.to_string()),
             steps,
+            probe: None,
         }
     ))
 }

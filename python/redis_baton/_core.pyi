@@ -36,6 +36,7 @@ __all__ = [
     "Persistence",
     "Phase",
     "Preflight",
+    "Probed",
     "Promote",
     "Relay",
     "RelayConnection",
@@ -546,6 +547,54 @@ class Phase:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
+class Probed:
+    """What a probe saw of a handover."""
+
+    @property
+    def reads(self) -> int:
+        """Reads that were answered."""
+    @property
+    def writes(self) -> int:
+        """Writes that were acknowledged."""
+    @property
+    def errors(self) -> dict[str, int]:
+        """What it got instead, and how often.
+
+        `refused`, `closed`, `timeout`, `failed`, or the first word of what the server said.
+        """
+    @property
+    def lost(self) -> int:
+        """Writes that were acknowledged and are gone."""
+    @property
+    def median_us(self) -> int:
+        """Microseconds that half of all reads and writes took at most.
+
+        From the first try to the answer, whatever came between; to 3 %, as `p99_us`.
+        """
+    @property
+    def p99_us(self) -> int:
+        """Microseconds that 99 % of them took at most."""
+    @property
+    def max_us(self) -> int:
+        """Microseconds that the slowest took."""
+    @property
+    def longest_gap_ms(self) -> float:
+        """The longest time between two acknowledged writes, in milliseconds."""
+    @property
+    def longest_read_gap_ms(self) -> float:
+        """The longest time between two answered reads, in milliseconds."""
+    @property
+    def reconnects(self) -> int:
+        """How often it connected again; it has a connection for writes and one for reads."""
+    @property
+    def seconds(self) -> float:
+        """For how many seconds it was there."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
 class Switchover:
     """What `switchover` and `rollback` return."""
 
@@ -573,6 +622,9 @@ class Switchover:
     @property
     def attempts(self) -> int:
         """How many pauses it took."""
+    @property
+    def probe(self) -> Probed | None:
+        """What the probe saw; None without one, or where nothing it tried succeeded."""
     @property
     def changed(self) -> bool:
         """Whether a command that changes a server was sent; in a dry run, whether one would be."""
@@ -1162,6 +1214,9 @@ class Upgrade:
     def steps(self) -> list[StepReport]:
         """What each step did, in order."""
     @property
+    def probe(self) -> Probed | None:
+        """What the probe saw; None without one, or where nothing it tried succeeded."""
+    @property
     def changed(self) -> bool:
         """Whether a command that changes a server was sent; in a dry run, whether one would be."""
     @property
@@ -1408,6 +1463,7 @@ def switchover(
     hooks: Mapping[_Moment, _Hook] | None = None,
     hook_timeout: float = 30.0,
     guard: bool = True,
+    probe: bool | Endpoint | str | None = None,
     break_lock: bool = False,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
@@ -1449,6 +1505,10 @@ def switchover(
             `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
             it.
+        probe: let a light client look on, which reads and writes a key of its own every few
+            milliseconds. True: at the address that clients use; where that does not follow from
+            `redirect` (HAProxy), give it as an Endpoint or a URL. Without a login it has the
+            source's.
         break_lock: cut off another controller that is at work on these servers.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
@@ -1478,6 +1538,7 @@ def rollback(
     hooks: Mapping[_Moment, _Hook] | None = None,
     hook_timeout: float = 30.0,
     guard: bool = True,
+    probe: bool | Endpoint | str | None = None,
     break_lock: bool = False,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
@@ -1511,6 +1572,10 @@ def rollback(
             `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
             it.
+        probe: let a light client look on, which reads and writes a key of its own every few
+            milliseconds. True: at the address that clients use; where that does not follow from
+            `redirect` (HAProxy), give it as an Endpoint or a URL. Without a login it has the
+            source's.
         break_lock: cut off another controller that is at work on these servers.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
@@ -1840,6 +1905,7 @@ def upgrade(
     hooks: Mapping[_Moment, _Hook] | None = None,
     hook_timeout: float = 30.0,
     guard: bool = True,
+    probe: bool | Endpoint | str | None = None,
     break_lock: bool = False,
     dry_run: bool = False,
     journal_dir: str | PathLike[str] | None = None,
@@ -1887,6 +1953,10 @@ def upgrade(
             `pause_budget`. A command is killed then, a function can't be.
         guard: post a process that finishes or takes back the handover if this one is killed in
             it.
+        probe: let a light client look on, which reads and writes a key of its own every few
+            milliseconds. True: at the address that clients use; where that does not follow from
+            `redirect` (HAProxy), give it as an Endpoint or a URL. Without a login it has the
+            source's.
         break_lock: cut off another controller that is at work on these servers.
         dry_run: look and decide only; nothing is changed, and a wait looks once.
         journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or

@@ -2,19 +2,22 @@
 
 use std::{
     future::Future,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use pyo3::{exceptions::PyKeyboardInterrupt, prelude::*};
+use serde::Serialize;
 
 use super::{
     convert::{exception, to_py},
     endpoint::endpoint,
 };
 use crate::{
-    Code, Error, Event, Result, Run,
+    Code, Endpoint, Error, Event, Result, Run,
+    chronicle::{Chronicle, End, Failure, Scribe},
+    journal::Journal,
     step::{Call, ServerCall},
 };
 
@@ -35,10 +38,19 @@ pub struct Common<'a, 'py> {
 pub type Raised = Arc<Mutex<Option<PyErr>>>;
 
 impl Common<'_, '_> {
+    /// Runs a step that only looks, and may do so every second: nothing of it is written down.
+    pub fn look<T, F>(self, py: Python<'_>, start: impl FnOnce(Call) -> Result<F> + Send) -> PyResult<T>
+    where
+        T: Send + Serialize,
+        F: Future<Output = Result<T>> + Send,
+    {
+        self.go(py, Raised::default(), false, start)
+    }
+
     /// Runs a step: see [`run`].
     pub fn run<T, F>(self, py: Python<'_>, start: impl FnOnce(Call) -> Result<F> + Send) -> PyResult<T>
     where
-        T: Send,
+        T: Send + Serialize,
         F: Future<Output = Result<T>> + Send,
     {
         self.run_with(py, Raised::default(), start)
@@ -52,16 +64,37 @@ impl Common<'_, '_> {
         start: impl FnOnce(Call) -> Result<F> + Send,
     ) -> PyResult<T>
     where
-        T: Send,
+        T: Send + Serialize,
+        F: Future<Output = Result<T>> + Send,
+    {
+        let kept = !self.dry_run;
+        self.go(py, raised, kept, start)
+    }
+
+    fn go<T, F>(
+        self,
+        py: Python<'_>,
+        raised: Raised,
+        kept: bool,
+        start: impl FnOnce(Call) -> Result<F> + Send,
+    ) -> PyResult<T>
+    where
+        T: Send + Serialize,
         F: Future<Output = Result<T>> + Send,
     {
         let Common { source, target, dry_run, break_lock, journal_dir, on_event } = self;
-        let call = |run: &Arc<Run>| {
-            let (source, target) = (endpoint("source", source)?, endpoint("target", target)?);
-            Ok(Call { run: Arc::clone(run), source, target, journal_dir, break_lock })
-        };
-        run(py, dry_run, on_event, raised, call, start)
+        let given = || Ok((endpoint("source", source)?, endpoint("target", target)?));
+        let (source, target) = given().map_err(|e| exception(&e, None))?;
+        let scribe = kept.then(|| scribe(journal_dir.as_deref(), &source, &target)).flatten();
+        let call = |run| Ok(Call { run, source, target, journal_dir, break_lock });
+        run(py, dry_run, Listeners { on_event, scribe }, raised, call, start)
     }
+}
+
+/// Who writes down what is done to these two. Where there is no place for that, the step itself says so.
+fn scribe(journal_dir: Option<&Path>, source: &Endpoint, target: &Endpoint) -> Option<Arc<Scribe>> {
+    let journal = Journal::of(journal_dir, source, target).ok()?;
+    Some(Arc::new(Scribe::new(Chronicle::beside(&journal), source, target)))
 }
 
 /// The arguments that every step on one server takes.
@@ -76,60 +109,85 @@ impl Alone<'_, '_> {
     /// Runs a step: see [`run`].
     pub fn run<T, F>(self, py: Python<'_>, start: impl FnOnce(ServerCall) -> Result<F> + Send) -> PyResult<T>
     where
-        T: Send,
+        T: Send + Serialize,
         F: Future<Output = Result<T>> + Send,
     {
         let Alone { server, dry_run, break_lock, on_event } = self;
-        let call =
-            |run: &Arc<Run>| Ok(ServerCall { run: Arc::clone(run), server: endpoint("server", server)?, break_lock });
-        run(py, dry_run, on_event, Raised::default(), call, start)
+        let call = |run| Ok(ServerCall { run, server: endpoint("server", server)?, break_lock });
+        run(py, dry_run, Listeners { on_event, scribe: None }, Raised::default(), call, start)
     }
 }
 
-/// Runs a step on a runtime of its own, which also makes it safe after a fork. Events go to the callback; what that or a
-/// signal handler raises stops the step at its next safe point and is raised then.
-fn run<C, T, F>(
-    py: Python<'_>,
-    dry_run: bool,
+/// Who hears of what happens.
+struct Listeners {
+    /// The callback.
     on_event: Option<Py<PyAny>>,
-    raised: Raised,
-    call: impl FnOnce(&Arc<Run>) -> Result<C>,
-    start: impl FnOnce(C) -> Result<F> + Send,
-) -> PyResult<T>
-where
-    C: Send,
-    T: Send,
-    F: Future<Output = Result<T>> + Send,
-{
-    let callback_raised = Arc::clone(&raised);
-    let run = Arc::new(Run::new(dry_run, move |event: &Event| {
-        let Some(callback) = &on_event else { return };
+    /// Who writes it down.
+    scribe: Option<Arc<Scribe>>,
+}
+
+impl Listeners {
+    /// What the callback raises is kept.
+    fn tell(&self, run: &Run, event: &Event, raised: &Raised) {
+        if let Some(scribe) = &self.scribe {
+            scribe.note(run, event);
+        }
+        let Some(callback) = &self.on_event else { return };
         Python::attach(|py| {
             let value = serde_json::to_value(event).unwrap_or_default();
             let called = to_py(py, &value).and_then(|event| callback.call1(py, (event,)));
             if let Err(error) = called {
-                keep(&callback_raised, error);
+                keep(raised, error);
             }
         });
-    }));
-    let call = call(&run).map_err(|e| exception(&e, None))?;
+    }
+}
+
+/// Runs a step on a runtime of its own, which also makes it safe after a fork. Events go to the listeners; what the callback or
+/// a signal handler raises stops the step at its next safe point and is raised then.
+fn run<C, T, F>(
+    py: Python<'_>,
+    dry_run: bool,
+    listeners: Listeners,
+    raised: Raised,
+    call: impl FnOnce(Arc<Run>) -> Result<C>,
+    start: impl FnOnce(C) -> Result<F> + Send,
+) -> PyResult<T>
+where
+    C: Send,
+    T: Send + Serialize,
+    F: Future<Output = Result<T>> + Send,
+{
+    let (scribe, callback_raised) = (listeners.scribe.clone(), Arc::clone(&raised));
+    let run = Arc::new(Run::new(dry_run, move |run, event| listeners.tell(run, event, &callback_raised)));
+    let call = call(Arc::clone(&run)).map_err(|e| exception(&e, None))?;
     let result = py.detach(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Error::new(Code::Cancelled, format!("no runtime could be started: {e}")))?;
         let done = runtime.block_on(until_done(start(call)?, &run, &raised));
         // A name that is still being looked up can't be stopped: nobody is to wait for it.
         runtime.shutdown_background();
-        done
+        done.map_err(|error| run.truthful(error))
     });
+    if let Some(scribe) = scribe {
+        scribe.end(end(&result));
+    }
     let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (raised, result) {
         (None, Ok(result)) => Ok(result),
-        (None, Err(error)) => Err(exception(&run.truthful(error), Some(&run))),
+        (None, Err(error)) => Err(exception(&error, Some(&run))),
         // A bare KeyboardInterrupt would not say in what state things are.
         (Some(raised), Err(error)) if raised.is_instance_of::<PyKeyboardInterrupt>(py) => {
-            Err(PyKeyboardInterrupt::new_err(run.truthful(error).to_string()))
+            Err(PyKeyboardInterrupt::new_err(error.to_string()))
         }
         (Some(raised), _) => Err(raised),
+    }
+}
+
+fn end<T: Serialize>(result: &Result<T>) -> End {
+    match result {
+        Ok(result) => End::Done { result: serde_json::to_value(result).unwrap_or_default() },
+        Err(error) => End::Failed { error: Failure::from(error) },
     }
 }
 

@@ -101,6 +101,7 @@ result_methods!(
     crate::decide::findings::Finding,
     crate::decide::traffic::ActiveClient,
     crate::handover::Phase,
+    crate::probe::Probed,
     crate::relay::Connection,
     crate::step::clients::Clients,
     crate::step::config::Config,

@@ -33,6 +33,7 @@ mod _core {
             traffic::ActiveClient,
         },
         handover::Phase,
+        probe::Probed,
         relay::Connection,
         step::{
             clients::Clients,

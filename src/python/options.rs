@@ -11,11 +11,13 @@ use pyo3::{
 use super::{
     call::{Raised, keep},
     convert::{exception, to_py},
+    endpoint::endpoint,
 };
 use crate::{
     Error, Result,
     decide::clients::Selection,
     hook::{Hook, Hooks, Moment},
+    probe::Wish,
     redirect::Redirect,
     step::{self, Login, seconds},
 };
@@ -39,6 +41,16 @@ pub fn wished_redirect(given: Option<&Bound<'_, PyAny>>) -> PyResult<Redirect> {
         Err(_) => Err(Error::input("redirect", "is neither a word nor a mapping of a word to its options")),
     };
     parsed.map_err(|error| exception(&error, None))
+}
+
+/// Whether a probe looks on, and where it comes to: a truth value, an Endpoint or a URL.
+pub fn wished_probe(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Wish>> {
+    let Some(given) = given else { return Ok(None) };
+    if let Ok(flag) = given.cast::<PyBool>() {
+        return Ok(flag.is_true().then_some(Wish::AsClients));
+    }
+    let at = endpoint("probe", given).map_err(|error| exception(&error, None))?;
+    Ok(Some(Wish::At(Box::new(at))))
 }
 
 /// A mapping of moments to commands, each a list of words, or functions. What a function raises that is no ordinary
@@ -177,6 +189,7 @@ pub struct Handover {
     pub rewrite: bool,
     pub hooks: Hooks,
     pub guard: bool,
+    pub probe: Option<Wish>,
 }
 
 impl Handover {
@@ -200,6 +213,7 @@ impl Handover {
             rewrite: self.rewrite,
             hooks: self.hooks,
             guard: self.guard.then_some(guard_command),
+            probe: self.probe,
         })
     }
 }

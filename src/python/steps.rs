@@ -10,7 +10,7 @@ use super::{
     convert::exception,
     options::{
         Comparison, Handover, at_least, checks, guard_command, login, monitor_limits, parameters as read_parameters,
-        quiescence, selection, wished_hooks, wished_redirect,
+        quiescence, selection, wished_hooks, wished_probe, wished_redirect,
     },
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
         wait_synced::WaitSynced,
     },
     upgrade::{self as procedure, Step, Upgrade},
+    watch::watched,
 };
 
 /// Find what stands against the upgrade, what would be done, and what it would cost.
@@ -120,7 +121,7 @@ pub fn replicate(
             login: login(replication_user, replication_password)?,
             wait_timeout: seconds("wait_timeout", wait_timeout)?,
         };
-        Ok(async move { step::replicate::replicate(&call, &options).await })
+        Ok(async move { watched(&call, step::replicate::replicate(&call, &options)).await })
     })
 }
 
@@ -143,7 +144,7 @@ pub fn wait_synced(
             wait_timeout: seconds("wait_timeout", wait_timeout)?,
             max_lag_bytes: at_least("max_lag_bytes", max_lag_bytes, 0)?,
         };
-        Ok(async move { step::wait_synced::wait_synced(&call, &options).await })
+        Ok(async move { watched(&call, step::wait_synced::wait_synced(&call, &options)).await })
     })
 }
 
@@ -172,7 +173,7 @@ pub fn verify(
         let options = Comparison { level, by, sample_keys, max_differences, max_latency, rate, resume, wait_timeout };
         let options = options.options()?;
         Ok(async move {
-            let result = step::verify::verify(&call, &options).await?;
+            let result = watched(&call, step::verify::verify(&call, &options)).await?;
             if fail {
                 step::verify::require_equal(&result)?;
             }
@@ -185,7 +186,7 @@ pub fn verify(
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect=None, aside_port=None, pause_budget=1.0, patience=30.0, attempts=16,
     max_lag_bytes=65536, max_latency=0.025,
-    backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true,
+    backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true, probe=None,
     break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn switchover(
     py: Python<'_>,
@@ -205,6 +206,7 @@ pub fn switchover(
     hooks: Option<&Bound<'_, PyAny>>,
     hook_timeout: f64,
     guard: bool,
+    probe: Option<&Bound<'_, PyAny>>,
     break_lock: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
@@ -226,18 +228,19 @@ pub fn switchover(
         rewrite,
         hooks,
         guard,
+        probe: wished_probe(probe)?,
     };
     let guard_command = guard_command(py)?;
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
         let options = handover.options(guard_command)?;
-        Ok(async move { step::switchover::switchover(&call, &options).await })
+        Ok(async move { watched(&call, step::switchover::switchover(&call, &options)).await })
     })
 }
 
 /// Make the source serve again, while it is warm.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, redirect=None, pause_budget=1.0, patience=30.0, attempts=16, max_lag_bytes=65536,
-    max_latency=0.025, backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true,
+    max_latency=0.025, backlog_bytes=268435456, replication_user=None, replication_password=None, rewrite=true, hooks=None, hook_timeout=30.0, guard=true, probe=None,
     break_lock=false, dry_run=false,
     journal_dir=None, on_event=None))]
 pub fn rollback(
@@ -257,6 +260,7 @@ pub fn rollback(
     hooks: Option<&Bound<'_, PyAny>>,
     hook_timeout: f64,
     guard: bool,
+    probe: Option<&Bound<'_, PyAny>>,
     break_lock: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
@@ -278,11 +282,12 @@ pub fn rollback(
         rewrite,
         hooks,
         guard,
+        probe: wished_probe(probe)?,
     };
     let guard_command = guard_command(py)?;
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
         let options = handover.options(guard_command)?;
-        Ok(async move { step::rollback::rollback(&call, &options).await })
+        Ok(async move { watched(&call, step::rollback::rollback(&call, &options)).await })
     })
 }
 
@@ -424,7 +429,7 @@ pub fn persistence(
     replication_user=None, replication_password=None, sync_timeout=3600.0, sample_keys=20, pause_budget=1.0,
     patience=30.0, attempts=16, max_lag_bytes=65536, max_latency=0.025,
     backlog_bytes=268435456, quiet_for=1.0, wait_timeout=60.0,
-    rewrite=true, hooks=None, hook_timeout=30.0, guard=true, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
+    rewrite=true, hooks=None, hook_timeout=30.0, guard=true, probe=None, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
 pub fn upgrade(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
@@ -449,6 +454,7 @@ pub fn upgrade(
     hooks: Option<&Bound<'_, PyAny>>,
     hook_timeout: f64,
     guard: bool,
+    probe: Option<&Bound<'_, PyAny>>,
     break_lock: bool,
     dry_run: bool,
     journal_dir: Option<PathBuf>,
@@ -474,6 +480,7 @@ pub fn upgrade(
         rewrite,
         hooks,
         guard,
+        probe: wished_probe(probe)?,
     };
     let guard_command = guard_command(py)?;
     Common { source, target, dry_run, break_lock, journal_dir, on_event }.run_with(py, raised, |call| {
@@ -494,7 +501,7 @@ pub fn upgrade(
             wait_quiescent: quiescence(quiet_for, wait_timeout)?,
             retire: step::retire::Options { redirect: retired, wait_timeout: timeout, rewrite },
         };
-        Ok(async move { procedure::upgrade(&call, &options).await })
+        Ok(async move { watched(&call, procedure::upgrade(&call, &options)).await })
     })
 }
 
@@ -510,7 +517,7 @@ pub fn status(
     on_event: Option<Py<PyAny>>,
 ) -> PyResult<Status> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }
-        .run(py, |call| Ok(async move { step::status::status(&call).await }))
+        .look(py, |call| Ok(async move { step::status::status(&call).await }))
 }
 
 /// Wait until a server answers and has loaded its data, and say who it is.

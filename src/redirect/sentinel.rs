@@ -129,6 +129,16 @@ impl Sentinels {
         )
     }
 
+    /// Where those are that were given.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.given().unwrap_or_default().iter().map(|at| self.endpoint(at)).collect()
+    }
+
+    /// The name they have for the master.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     fn given(&self) -> Option<Vec<Address>> {
         self.sentinels.iter().map(|text| Address::parse(text)).collect()
     }

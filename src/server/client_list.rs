@@ -3,8 +3,8 @@
 use redis::Value;
 use serde::Serialize;
 
-use super::{CLIENT_NAME, Command, Server, text};
-use crate::error::Result;
+use super::{Command, Server, text};
+use crate::{error::Result, run::CLIENT_NAME};
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -50,9 +50,9 @@ impl ClientKind {
     }
 }
 
-/// Whether a connection's name is one of redis-baton's: plain, or with the token of a controller at work.
+/// Whether a connection's name is one of redis-baton's: plain, with the token of a controller at work, or of one beside it.
 fn is_ours(name: &str) -> bool {
-    name.strip_prefix(CLIENT_NAME).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    name.strip_prefix(CLIENT_NAME).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '.']))
 }
 
 /// One connection.
@@ -196,6 +196,7 @@ mod tests {
         let kind = |rest: &str| Connection::parse(&format!("id=1 addr=a:1 {rest}")).unwrap().kind;
         assert_eq!(kind("name= flags=N"), ClientKind::Normal);
         assert_eq!(kind("name=redis-baton flags=N"), ClientKind::Ours);
+        assert_eq!(kind("name=redis-baton.probe flags=N"), ClientKind::Ours);
         assert_eq!(kind("name=sentinel-ab-cmd flags=N"), ClientKind::Sentinel);
         assert_eq!(kind("name= flags=S"), ClientKind::Replica);
         assert_eq!(kind("name= flags=P"), ClientKind::Pubsub);

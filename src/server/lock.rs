@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use super::{CLIENT_NAME, Command, Server, client_list::Connection, elements, text};
+use super::{Command, Server, client_list::Connection, elements, text};
 use crate::{
     error::{Code, Error, Result},
-    run::Deadline,
+    run::{CLIENT_NAME, Deadline},
 };
 
 /// How long a lock is waited for: a controller that has just ended may not be known as gone yet.

@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod config_file;
 pub mod files;
+pub mod guest;
 pub mod info;
 mod lock;
 pub mod monitor;
@@ -37,9 +38,6 @@ use crate::{
 
 /// How long one command may take to be answered before the connection counts as lost.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The name our connections carry in CLIENT LIST.
-pub const CLIENT_NAME: &str = "redis-baton";
 
 /// What the server said instead of doing what it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +152,7 @@ impl Server {
         let at = server.to_string();
         // A name makes us visible to whoever looks, and tells our own connections from the application's.
         // Where the account may not set it, nothing depends on it.
-        let name = Command::new(["CLIENT", "SETNAME", CLIENT_NAME]);
+        let name = Command::new(["CLIENT", "SETNAME", run.client_name]);
         let id = Command::new(["CLIENT", "ID"]);
         let mut replies = server.pipeline(&[name, id, Command::new(["INFO"])]).await?;
         let info = match replies.pop() {

@@ -43,7 +43,7 @@ impl Raw {
             let login = [Some(&b"AUTH"[..]), endpoint.user.as_deref().map(str::as_bytes), Some(password.as_bytes())];
             raw.ask(&login.into_iter().flatten().collect::<Vec<_>>());
         }
-        raw.ask(&[b"CLIENT", b"SETNAME", super::CLIENT_NAME.as_bytes()]);
+        raw.ask(&[b"CLIENT", b"SETNAME", server.run.client_name.as_bytes()]);
         let replies = raw.replies().await?;
         // Where the account may not set the name, nothing depends on it.
         match replies.refusal(0).filter(|_| endpoint.password.is_some()) {

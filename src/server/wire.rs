@@ -13,8 +13,8 @@ use std::{
 
 use redis::{Parser, Value};
 
-use super::{CLIENT_NAME, Command};
-use crate::endpoint::Endpoint;
+use super::Command;
+use crate::{endpoint::Endpoint, run::CLIENT_NAME};
 
 trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}

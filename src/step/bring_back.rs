@@ -87,7 +87,8 @@ pub(super) async fn bring_back(
             write_gap_ms: 0.0,
             protocol_ms: 0.0,
             drain_ms: 0.0,
-            attempts: 0
+            attempts: 0,
+            probe: None,
         }
     ))
 }
@@ -137,7 +138,8 @@ async fn settle_without_target(call: &Call, pair: &Pair, options: &Options) -> R
             write_gap_ms: 0.0,
             protocol_ms: 0.0,
             drain_ms: 0.0,
-            attempts: 0
+            attempts: 0,
+            probe: None,
         }
     ))
 }

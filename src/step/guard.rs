@@ -18,6 +18,7 @@ use std::{
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::{
@@ -28,6 +29,7 @@ use super::{
     preflight,
 };
 use crate::{
+    chronicle::{Chronicle, End, Failure, Scribe},
     endpoint::{Endpoint, Tls},
     error::Result,
     hook::{self, Hook, Hooks, Moment, Scene, Watch},
@@ -117,9 +119,10 @@ impl Job {
         }
     }
 
-    fn call(&self) -> Call {
+    fn call(&self, scribe: &Arc<Scribe>) -> Call {
+        let scribe = Arc::clone(scribe);
         Call {
-            run: Arc::new(Run::new(false, |_| {})),
+            run: Arc::new(Run::new(false, move |run, event| scribe.note(run, event))),
             source: self.source.endpoint(),
             target: self.target.endpoint(),
             journal_dir: self.journal_dir.clone(),
@@ -228,20 +231,26 @@ pub async fn take_over(job: &Job) -> Result<String> {
     if let Some(group) = job.orphan {
         hook::end(group);
     }
+    let (source, target) = (job.source.endpoint(), job.target.endpoint());
+    let journal = Journal::of(job.journal_dir.as_deref(), &source, &target)?;
+    let scribe = Arc::new(Scribe::new(Chronicle::beside(&journal), &source, &target));
     let deadline = Deadline::after(PATIENCE);
     let mut options = job.options();
-    let outcome = loop {
-        let call = job.call();
+    let done = loop {
+        let call = job.call(&scribe);
         match rest(&call, job, &options).await {
             // Of hooks that have failed nobody else hears.
-            Ok(outcome) => break [vec![outcome], hook::failures(&call.run)].concat().join("; "),
-            Err(error) if deadline.passed() => break error.to_string(),
+            Ok(outcome) => break Ok([vec![outcome], hook::failures(&call.run)].concat().join("; ")),
+            Err(error) if deadline.passed() => break Err(call.run.truthful(error)),
             Err(_) => tokio::time::sleep(BREATH).await,
         }
         options.hooks = options.hooks.left_by(&call.run);
     };
-    let call = job.call();
-    let journal = Journal::of(call.journal_dir.as_deref(), &call.source, &call.target)?;
+    scribe.end(match &done {
+        Ok(outcome) => End::Done { result: json!({ "outcome": outcome }) },
+        Err(error) => End::Failed { error: Failure::from(error) },
+    });
+    let outcome = done.unwrap_or_else(|error| error.to_string());
     journal.append(&Record::Guarded { outcome: outcome.clone() })?;
     Ok(outcome)
 }
@@ -265,7 +274,7 @@ mod tests {
 
     fn job() -> String {
         let call = Call {
-            run: Arc::new(Run::new(false, |_| {})),
+            run: Arc::new(Run::new(false, |_, _| {})),
             source: Endpoint { password: Some("hunter2".into()), ..Endpoint::default() },
             target: Endpoint::default().with_port(7000),
             journal_dir: None,
@@ -289,8 +298,8 @@ mod tests {
     #[test]
     fn a_controller_that_dies_leaves_its_job() {
         let left = stand(job().as_bytes(), Vec::new()).unwrap().unwrap();
-        let call = left.call();
-        assert_eq!((call.source.password.as_deref(), call.target.port), (Some("hunter2"), 7000));
+        let (source, target) = (left.source.endpoint(), left.target.endpoint());
+        assert_eq!((source.password.as_deref(), target.port), (Some("hunter2"), 7000));
         assert!(left.options().hooks.has(Moment::Undone));
     }
 

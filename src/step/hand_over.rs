@@ -1,7 +1,10 @@
 //! What `switchover` and `rollback` have in common: a handover in either direction, from whatever stage things are in.
 //! [`crate::decide::handover`] is the protocol.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use super::{
     Call,
@@ -30,6 +33,7 @@ use crate::{
     hook::{Hooks, Moment, Scene},
     journal::{Handover, Ports},
     pair::{Look, Pair, see},
+    probe::{Probed, Wish, probed},
     redirect::{Plan, ports},
     run::Event,
     server::{Command, Server, Side},
@@ -67,6 +71,8 @@ pub struct Options {
     pub hooks: Hooks,
     /// The command that starts a guard; none for no guard. See [`super::guard`].
     pub guard: Option<Vec<String>>,
+    /// A client that looks on, if one is wished.
+    pub probe: Option<Wish>,
 }
 
 impl Default for Options {
@@ -83,6 +89,7 @@ impl Default for Options {
             rewrite: true,
             hooks: Hooks::default(),
             guard: None,
+            probe: None,
         }
     }
 }
@@ -106,6 +113,8 @@ step_result! {
         pub drain_ms: f64,
         /// How many pauses it took.
         pub attempts: u32,
+        /// What the probe saw, if there was one.
+        pub probe: Option<Probed>,
     }
 }
 
@@ -162,8 +171,20 @@ pub(super) async fn hand_over(
             drain_ms: done.milliseconds(&["drain"]),
             phases: done.phases,
             attempts: done.attempts,
+            probe: None,
         }
     ))
+}
+
+/// Runs a step that makes the server on side `to` the master, with a probe beside it if one is wished.
+pub(super) async fn beside_probe(
+    call: &Call,
+    to: Side,
+    options: &Options,
+    step: impl Future<Output = Result<Switchover>>,
+) -> Result<Switchover> {
+    let (done, probe) = probed(call, options.probe.as_ref(), &options.preflight.redirect, to, step).await?;
+    Ok(Switchover { probe, warnings: call.run.warnings(), elapsed: call.run.elapsed(), ..done })
 }
 
 /// A controller that held the clients has died before it demoted anything, and its guard with it: whoever is to serve now,

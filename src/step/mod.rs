@@ -72,6 +72,17 @@ impl Call {
         Ok(pair)
     }
 
+    /// The same servers, for somebody who looks on beside this call.
+    pub fn looked_on(&self, client_name: &'static str) -> Self {
+        Call {
+            run: Arc::new(Run::onlooker(client_name)),
+            source: self.source.clone(),
+            target: self.target.clone(),
+            journal_dir: self.journal_dir.clone(),
+            break_lock: false,
+        }
+    }
+
     /// Finds the two servers, wherever they are now.
     pub async fn find(&self) -> Result<Pair> {
         Pair::find(&self.run, &self.source, &self.target, self.journal_dir.as_deref()).await

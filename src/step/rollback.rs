@@ -3,7 +3,7 @@
 use super::{
     Call,
     bring_back::bring_back,
-    hand_over::{Options, Switchover, hand_over},
+    hand_over::{Options, Switchover, beside_probe, hand_over},
     warm::{link, watch},
 };
 use crate::{
@@ -17,6 +17,10 @@ use crate::{
 /// it is taken back, also when the target has died meanwhile.
 pub async fn rollback(call: &Call, options: &Options) -> Result<Switchover> {
     options.hooks.check()?;
+    beside_probe(call, Side::Source, options, hand_back(call, options)).await
+}
+
+async fn hand_back(call: &Call, options: &Options) -> Result<Switchover> {
     let mut pair = call.begin_alone("rollback").await?;
     let look = match pair.look().await {
         Ok(look) => look,

@@ -55,6 +55,7 @@ def journal(folder: Path) -> list[dict[str, Any]]:
     return [
         json.loads(line)
         for file in folder.glob("*.jsonl")
+        if ".chronicle." not in file.name
         for line in file.read_text().splitlines()
     ]
 

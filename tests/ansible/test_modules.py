@@ -85,8 +85,8 @@ def test_the_steps_of_an_upgrade(
             *thrice("switchover", hooks={"before": note, "promoted": note}, hook_timeout=5),
             *twice("clients"),
             *thrice("wait_quiescent", quiet_for=0.2, monitor=0.1),
-            *thrice("rollback"),
-            once("switchover"),
+            *thrice("rollback", probe=True),
+            once("switchover", probe="no"),
         ],
         "--diff",
         defaults=connection(source, target, journal_dir),
@@ -116,6 +116,9 @@ def test_the_steps_of_an_upgrade(
         f"{moment} 127.0.0.1:{public}" for moment in ("before", "promoted")
     ]
     rolled_back = outcome.of("rollback")[1].result
+    assert rolled_back["probe"]["lost"] == 0
+    assert rolled_back["probe"]["writes"] > 10
+    assert switched["probe"] is None
     assert rolled_back["serving"].endswith(f":{public}")
     assert rolled_back["parked"].endswith(f":{aside}")
     assert rolled_back["after"]["source"]["role"] == "master"
@@ -398,6 +401,8 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
         ("switchover", {"attempts": 0}, "invalid_input"),
         ("switchover", {"pause_budget": -1}, "invalid_input"),
         ("switchover", {"redirect": "proxy"}, None),
+        ("switchover", {"probe": "redis://app:secret@127.0.0.1:1"}, "invalid_input"),
+        ("switchover", {"probe": "perhaps"}, "invalid_input"),
         ("switchover", {"redirect": "haproxy"}, "invalid_input"),
         ("promote", {}, "not_replicating"),
         ("retire", {}, "only_copy"),

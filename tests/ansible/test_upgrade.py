@@ -31,6 +31,7 @@ def test_the_playbook_upgrades_under_load(
     variables = {
         f"upgrade_{name}": value for name, value in connection(source, target, journal_dir).items()
     } | {"upgrade_quiet_for": 0.2, "upgrade_hooks": {"after": ["touch", str(handed_over)]}}
+    variables["upgrade_probe"] = True
     with Load(port=public, rate=5000) as load:
         checked = ansible.playbook(PLAYBOOK, "--check", "--diff", variables=variables)
         assert checked.status == 0, checked.output
@@ -51,6 +52,8 @@ def test_the_playbook_upgrades_under_load(
     assert report.wrong == 0, report
     assert report.disconnects_max <= 1, report
     assert switched["write_gap_ms"] < 1000
+    assert switched["probe"]["lost"] == 0
+    assert switched["probe"]["longest_gap_ms"] > switched["write_gap_ms"] / 2
     assert (target.role, target.current_port) == ("master", public)
     assert source.role == "slave"
 

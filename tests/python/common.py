@@ -80,10 +80,23 @@ class Pair:
         return rb.switchover(**self.given)
 
 
+def journals_of(pair: Pair) -> list[Path]:
+    """Return what a rerun reads, which the chronicle is no part of."""
+    return [file for file in pair.journal_dir.iterdir() if ".chronicle." not in file.name]
+
+
 def records_of(pair: Pair) -> list[dict[str, Any]]:
     """Return the records of the pair's journals, by whatever addresses each was kept."""
-    lines = [line for file in pair.journal_dir.iterdir() for line in file.read_text().splitlines()]
+    lines = [line for file in journals_of(pair) for line in file.read_text().splitlines()]
     return sorted(map(json.loads, lines), key=lambda record: float(record["at"]))
+
+
+def assert_probe_saw_no_harm(probe: rb.Probed | None, *errors: str) -> None:
+    """See that a probe was there, was cut once, lost nothing and met no other error than these."""
+    assert probe is not None
+    assert (probe.lost, probe.reconnects) == (0, 2)
+    assert set(probe.errors) <= {"closed", *errors}, probe
+    assert min(probe.reads, probe.writes) > 10
 
 
 def put(server: Instance, keys: int) -> None:

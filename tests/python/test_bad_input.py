@@ -12,7 +12,7 @@ import pytest
 import redis_baton as rb
 from redis_baton import ConnectionFailed, Refused
 
-from tests.python.common import SECRET, Given, Pair, fails, put, state_of
+from tests.python.common import SECRET, Given, Pair, fails, journals_of, put, state_of
 from tests.support.ports import release_block, reserve_block
 from tests.support.servers import eventually
 
@@ -62,7 +62,7 @@ def refused_by_all(pair: Pair, reason: str, **wishes: Any) -> str:  # noqa: ANN4
         rb.upgrade(**pair.given, **wishes)
     assert blocker.found in caught.message
     assert caught.error.server == blocker.server
-    assert not list(pair.journal_dir.iterdir())
+    assert not journals_of(pair)
     return caught.message
 
 

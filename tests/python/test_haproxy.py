@@ -8,7 +8,7 @@ import pytest
 import redis
 import redis_baton as rb
 
-from tests.python.common import Given, Pair, records_of, state_of
+from tests.python.common import Given, Pair, assert_probe_saw_no_harm, records_of, state_of
 from tests.support.controller import Controller, lives
 from tests.support.gate import DEMOTION, PAUSE, PROMOTION, Gate
 from tests.support.haproxy import NAME, REFUSES, HAProxy, find_haproxy
@@ -89,8 +89,9 @@ def test_there_and_back_under_load(
     way = through(proxy, frontends=["clients"] if layout.get("split") else [])
     fenced = old == "redis-6.0"
     with Load(port=proxy.port, rate=5000) as load:
-        done = rb.switchover(**pair.given, **way)
+        done = rb.switchover(**pair.given, **way, probe=f"redis://{proxy.address}")
         assert done.serving == pair.target.address
+        assert_probe_saw_no_harm(done.probe, *(["refused"] if name == REFUSES else []))
         lasting = [warning for warning in done.warnings if "reloaded" in warning]
         assert len(lasting) == 1
         assert str(pair.target.port) in lasting[0] or "server new without" in lasting[0]

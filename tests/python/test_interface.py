@@ -143,6 +143,7 @@ def test_events_are_dicts_in_order(pair: Pair) -> None:
     assert {event["event"] for event in events} <= {
         "step",
         "action",
+        "sample",
         "sync",
         "waiting",
         "phase",

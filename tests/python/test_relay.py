@@ -10,7 +10,7 @@ import pytest
 import redis
 import redis_baton as rb
 
-from tests.python.common import Given, Pair, config_of
+from tests.python.common import Given, Pair, assert_probe_saw_no_harm, config_of
 from tests.support.controller import Controller, lives
 from tests.support.gate import PROMOTION, Gate
 from tests.support.load import Load, LoadReport
@@ -86,8 +86,9 @@ def test_there_again_and_back(pair_of: PairFactory, tmp_path: Path, old: str, ne
             planned = led.switch(dry_run=True)
             assert any("relay" in action and "forward" in action for action in planned.actions)
             assert (pair.roles, led.socket.exists()) == (("master", "slave"), False)
-            done = led.switch()
+            done = led.switch(probe=True)
             assert (done.warm, done.serving) == (True, f"127.0.0.1:{public}")
+            assert_probe_saw_no_harm(done.probe, "refused")
             assert pair.ports != (public, own)
             assert pair.target.current_port == own
             assert pair.roles == ("slave", "master")

@@ -10,7 +10,15 @@ import pytest
 import redis_baton as rb
 from redis_baton import ConnectionFailed, Endpoint, InvalidInput, Refused
 
-from tests.python.common import SECRET, Pair, fails, put, records_of, state_of
+from tests.python.common import (
+    SECRET,
+    Pair,
+    assert_probe_saw_no_harm,
+    fails,
+    put,
+    records_of,
+    state_of,
+)
 from tests.support.controller import Controller, lives
 from tests.support.gate import PROMOTION, Gate
 from tests.support.sentinel import NAME, Asking, Sentinels
@@ -119,8 +127,9 @@ def test_there_and_back_under_load(
             assert [one.call("CONFIG", "GET", "*") for one in (pair.source, pair.target)] == before
             assert found.sentinels.agree(pair.source.address)
 
-            done = rb.switchover(**given)
+            done = rb.switchover(**given, probe=True)
             assert (done.changed, done.warm, done.warnings) == (True, True, [])
+            assert_probe_saw_no_harm(done.probe, "refused")
             assert (done.serving, done.parked) == (pair.target.address, pair.source.address)
             clients.wait_for(100)
             found.assert_serves(pair.target, pair.source)

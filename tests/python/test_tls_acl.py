@@ -9,7 +9,7 @@ import pytest
 import redis
 import redis_baton as rb
 
-from tests.python.common import SECRET, Given, Pair, data_of
+from tests.python.common import SECRET, Given, Pair, assert_probe_saw_no_harm, data_of
 from tests.support import dataset
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def test_a_whole_upgrade(pair: Pair, certificates: Certificates) -> None:
 
     found = rb.preflight(**given, on_event=said.append)
     assert found.ok
-    done = rb.upgrade(**given, quiet_for=0.1, on_event=said.append)
+    done = rb.upgrade(**given, quiet_for=0.1, probe=True, on_event=said.append)
+    assert_probe_saw_no_harm(done.probe, "refused")
     assert (done.stage, done.serving) == ("switched", f"127.0.0.1:{public}")
     assert pair.target.current_port == public
     assert pair.target.call("CONFIG", "GET", "port") == {"port": "0"}

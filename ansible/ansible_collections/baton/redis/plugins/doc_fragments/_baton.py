@@ -319,6 +319,15 @@ options:
         the host it runs on, or the end of a container or unit that takes all its processes along.
     type: bool
     default: true
+  probe:
+    description:
+      - Whether a light client looks on, which connects, reads and writes a key of its own
+        (C(redis-baton:probe:) with a random name) every few milliseconds as a client would, and
+        goes on for 2 seconds after the switchover.
+      - With V(true) it comes to the address that clients use. With O(redirect=haproxy) that is not
+        known. Give it instead, as C(redis://host:port) or C(rediss://host:port). The probe logs in
+        as this task does at the source.
+    type: str
 """
 
     REDIRECT = r"""

@@ -14,6 +14,7 @@ from ansible.module_utils.common.respawn import (
     probe_interpreters_for_module,
     respawn_module,
 )
+from ansible.module_utils.parsing.convert_bool import BOOLEANS, boolean
 
 try:
     import redis_baton
@@ -66,6 +67,7 @@ HANDOVER = {
     },
     "hook_timeout": {"type": "float", "default": 30.0},
     "guard": {"type": "bool", "default": True},
+    "probe": {"type": "str"},
 }
 # How clients are moved, and what each way has to know.
 REDIRECT = {
@@ -188,6 +190,19 @@ def with_redirect(own):
     return {**rest, "redirect": {word: given} if word in ways else word}
 
 
+def wished_probe(module, text):
+    """Whether a probe looks on, or the address that it comes to."""
+    if text.lower() in BOOLEANS:
+        return boolean(text)
+    if "@" in text:  # it would be in the log of the host
+        module.fail_json(
+            msg="probe: is an address without a login: it has the one of the source (unchanged)",
+            reason="invalid_input",
+            state="unchanged",
+        )
+    return text
+
+
 def run_step(module, step):
     """Run the step and return what it reports, ready for exit_json. An error ends the module."""
     if IMPORT_ERROR:
@@ -197,6 +212,8 @@ def run_step(module, step):
     own = with_redirect(own)
     if "hooks" in own:
         own["hooks"] = {k: v for k, v in own["hooks"].items() if v is not None}
+    if "probe" in own:
+        own["probe"] = wished_probe(module, own["probe"])
     try:
         result = getattr(redis_baton, step)(
             **endpoints(module.params),

@@ -124,6 +124,47 @@ serving:
   returned: success
   type: str
   sample: 127.0.0.1:6379
+probe:
+  description:
+    - What the probe saw. Null without O(probe), or where nothing it tried succeeded.
+  returned: success
+  type: dict
+  contains:
+    reads:
+      description: Reads that were answered.
+      type: int
+    writes:
+      description: Writes that were acknowledged.
+      type: int
+    errors:
+      description:
+        - What it got instead, and how often. V(refused), V(closed), V(timeout), V(failed), or the
+          first word of what the server said.
+      type: dict
+    lost:
+      description: Writes that were acknowledged and are gone.
+      type: int
+    median_us:
+      description: Microseconds that half of all reads and writes took at most.
+      type: int
+    p99_us:
+      description: Microseconds that 99 % of them took at most.
+      type: int
+    max_us:
+      description: Microseconds that the slowest took, from the first try to the answer.
+      type: int
+    longest_gap_ms:
+      description: The longest time between two acknowledged writes, in milliseconds.
+      type: float
+    longest_read_gap_ms:
+      description: The longest time between two answered reads, in milliseconds.
+      type: float
+    reconnects:
+      description: How often it connected again.
+      type: int
+    seconds:
+      description: For how many seconds it was there.
+      type: float
 before:
   description: What was found on the servers.
   returned: success
