@@ -188,17 +188,25 @@ def options_of(name: str, step: Callable[..., Any]) -> list[click.Parameter]:
             made.append(_argument(name, parameter.name, wish))
             continue
         made.append(_option(name, parameter, wish))
-        if parameter.name == "redirect":
-            made.append(REDIRECT_OPTION)
+        if parameter.name in BESIDE:
+            made.append(BESIDE[parameter.name])
     return made
 
 
-REDIRECT_OPTION = click.Option(
-    ["--redirect-option"],
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="an option of that way, such as sockets=/run/haproxy.sock; again for more",
-)
+# What one word on the command line can't say.
+BESIDE = {
+    "redirect": click.Option(
+        ["--redirect-option"],
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="an option of that way, such as sockets=/run/haproxy.sock; again for more",
+    ),
+    "probe": click.Option(
+        ["--probe-at"],
+        metavar="SERVER",
+        help="the same at this address, where that is not the source's, such as HAProxy's",
+    ),
+}
 
 
 def _argument(step: str, name: str, wish: Wish) -> click.Argument:

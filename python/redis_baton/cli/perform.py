@@ -44,7 +44,10 @@ def perform(verb: Verb, values: Values, verbs: Sequence[Verb]) -> int:
     known = {one.name: set(_options(one)) for one in verbs if one.function is not None}
     settings = Settings(Path(path) if path is not None else None, known)
     named = {side: values.pop(side) for side in verb.sides}
+    probe_at = values.pop("probe_at", None)
     wishes = _wishes(verb, values, settings)
+    if probe_at is not None or isinstance(wishes.get("probe"), str):
+        wishes["probe"] = servers.for_probe(probe_at or wishes["probe"], ours, settings)
     endpoints = {
         side: servers.endpoint(side, given, ours, settings) for side, given in named.items()
     }

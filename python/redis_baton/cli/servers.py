@@ -63,24 +63,37 @@ def endpoint(side: str, given: str | None, options: dict[str, Any], settings: Se
     name = given if given is not None else settings.named(side)
     if name is None:
         raise click.UsageError(f"{side.upper()} is missing: which server is it?")
-    login = {key: value for key, value in options.items() if key in OF_LOGIN and value is not None}
-    named = settings.server(name)
-    if named is not None:
-        url = named.pop("url")
-        login = {**named, **login}
-    else:
-        url = _url(side, name, settings)
-        if _has_password(url):
-            click.echo(
-                f"warning: everybody on this host can see the password in the URL of the {side}; "
-                f"${passwords.ANY_SERVER}, --password-file or --ask-password keep it out of sight",
-                err=True,
-            )
+    url, login = _found(side, name, options, settings)
     if options.get("ask_password"):
         login["password"] = passwords.asked(f"the {side} ({_shown(url)})")
     elif "password" not in login and not _has_password(url):
         login["password"] = _password(side, options)
     return Endpoint.from_url(url, **login)
+
+
+def for_probe(given: str, options: dict[str, Any], settings: Settings) -> Endpoint:
+    """Return the address for the probe, which without a login has the source's."""
+    url, login = _found("probe", given, options, settings)
+    return Endpoint.from_url(url, **login)
+
+
+def _found(
+    what: str, name: str, options: dict[str, Any], settings: Settings
+) -> tuple[str, dict[str, Any]]:
+    """Return the URL of what was named, and how to come in as far as that was said."""
+    login = {key: value for key, value in options.items() if key in OF_LOGIN and value is not None}
+    named = settings.server(name)
+    if named is not None:
+        url: str = named.pop("url")
+        return url, {**named, **login}
+    url = _url(what, name, settings)
+    if _has_password(url):
+        click.echo(
+            f"warning: everybody on this host can see the password in the URL of the {what}; "
+            f"${passwords.ANY_SERVER}, --password-file or --ask-password keep it out of sight",
+            err=True,
+        )
+    return url, login
 
 
 def _url(side: str, given: str, settings: Settings) -> str:

@@ -125,6 +125,8 @@ class Settings:
         if wish.gathers is not None:
             self._has_type(place, value, dict)
             return value
+        if name == "probe" and isinstance(value, str):
+            return value  # an address
         if wish.type is None or (verb, name) in ARGUMENTS:
             self._has_type(place, value, bool if wish.type is None else str)
         if wish.type is None:

@@ -106,8 +106,6 @@ class Lines(View):
         """Show that a step has ended."""
         if progress.cut:
             self._say(f"  {progress.cut}")
-        if progress.probe_text:
-            self._say(f"  probe: {progress.probe_text}")
         if progress.in_call:
             self._say(f"{progress.step}: {seconds(progress.step_seconds)}")
 
