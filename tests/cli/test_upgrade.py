@@ -245,3 +245,29 @@ def test_who_reads_its_progress_may_go_away(pair: Pair, tmp_path: Path) -> None:
         assert process.wait(RUN_TIME) == 0
     assert pair.roles == ("slave", "master")
     assert "serves" in (tmp_path / "out").read_text()
+
+
+def test_a_probe_says_what_a_client_saw(pair: Pair, tmp_path: Path) -> None:
+    put(pair.source, 100)
+    done = baton("upgrade", *of(pair), "--yes", "--probe", "--quiet-for", "100ms")
+    assert done.status == 0, done.err
+    assert "The probe saw " in done.out
+    assert ", 0 lost, " in re.sub(r"\s+", " ", done.out)
+    file = tmp_path / "pair.toml"
+    file.write_text(f'[servers.front]\nurl = "redis://{pair.source.address}"\n')
+    back = baton("rollback", *of(pair), "--yes", "--json", "--config", file, "--probe-at", "front")
+    assert back.status == 0, back.err
+    assert back.json["probe"]["lost"] == 0
+
+
+def test_a_terminal_shows_both_servers_while_it_waits(
+    pair: Pair, reader: Callable[[Instance], None]
+) -> None:
+    put(pair.source, 100)
+    reader(pair.source)
+    with Terminal("upgrade", *of(pair), "--yes", REDIS_BATON_PASSWORD=PASSWORD) as terminal:
+        terminal.read_until("target  master")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 130, terminal.text
+    assert "ops/s" in terminal.text
+    assert all(len(line) <= COLUMNS for line in terminal.text.split("\n"))

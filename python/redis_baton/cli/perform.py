@@ -80,7 +80,9 @@ class _Call:
         if self.step not in WITH_PREFLIGHT:
             return None
         taken = inspect.signature(rb.preflight).parameters
-        return self._run("preflight", {k: v for k, v in self._arguments.items() if k in taken})
+        arguments = {name: v for name, v in self._arguments.items() if name in taken}
+        # What is only planned leaves nothing behind, not even in the chronicle.
+        return self._run("preflight", {**arguments, "dry_run": True})
 
     @staticmethod
     def _run(step: str, arguments: Values) -> Values:
