@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -117,6 +118,24 @@ def test_the_collection(
             variables={"upgrade_source_password": PASSWORD, "upgrade_login_password": PASSWORD},
         )
         assert (again.status, again.changed) == (0, []), again.output
+
+
+@example(commands="README.md console")
+def test_readme_with_the_command(commands: str, pair: tuple[Instance, Instance]) -> None:
+    """A plan, then an upgrade."""
+    for line in at(commands, *pair).splitlines():
+        program, *words = shlex.split(line.removeprefix("$ "), comments=True)
+        done = subprocess.run(
+            [TOOLS / program, *words, *(["--yes"] if words[0] == "upgrade" else [])],
+            env={**os.environ, "REDIS_BATON_PASSWORD": PASSWORD},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=RUN_TIME,
+        )
+        assert done.returncode == 0, done
+    assert_switched(*pair)
 
 
 def run_script(

@@ -138,6 +138,20 @@ def test_verify(compares: str, likewise: str, server: ServerFactory, tmp_path: P
     run_tasks(here(likewise), tmp_path / "ansible")
 
 
+@example(looks="docs/probe.md python", likewise="docs/probe.md yaml")
+def test_probe(looks: str, likewise: str, server: ServerFactory, tmp_path: Path) -> None:
+    """The first example upgrades, the second finds that done."""
+    source, target = server("redis-7.0"), server("redis-8.0")
+
+    def here(text: str) -> str:
+        text = text.replace("redis.example", source.host)
+        return text.replace("6379", str(source.port)).replace("6380", str(target.port))
+
+    seen = run_python(here(looks))["done"].probe
+    assert (seen.lost, seen.reconnects) == (0, 2)
+    run_tasks(here(likewise), tmp_path / "ansible")
+
+
 @example(launches="docs/launch.md console", removes="docs/launch.md yaml")
 def test_launch(launches: str, removes: str, server: ServerFactory, tmp_path: Path) -> None:
     """The console example launches a target, the tasks at its end remove it."""

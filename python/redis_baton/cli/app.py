@@ -1,0 +1,166 @@
+"""The command line: reads it, runs the step, and ends with the status that says how that ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import get_completion_class
+
+from redis_baton import BatonError, __version__
+
+from . import passwords
+from .codes import Exit, status_of
+from .command import Group, VerbCommand
+from .perform import NotConfirmed, perform
+from .verbs import VERBS
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from .verbs import Verb
+
+SHELLS = ("bash", "zsh", "fish")
+HOW_TO_LOG_IN = (
+    f"A user goes into the URL (redis://USER@HOST:PORT), a password into ${passwords.ANY_SERVER}, "
+    "--password-file, --ask-password or the file of --config."
+)
+# As a KeyboardInterrupt of a step says it.
+STATE = re.compile(r"\((unchanged|undone|interrupted)")
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=True,
+)
+@click.version_option(__version__, prog_name="redis-baton")
+def cli() -> None:
+    """Replace a live Redis or Valkey by another one without losing an acknowledged write.
+
+    SOURCE is the live master to be replaced, TARGET the new, empty one. An upgrade ends with the
+    new server serving everything, or with the old one serving as before; and the same command can
+    be run again at any time.
+    """
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete this command.
+
+    For bash: eval "$(redis-baton completion bash)" in ~/.bashrc, likewise for zsh. For fish: into
+    ~/.config/fish/completions/redis-baton.fish.
+    """
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"there is no completion for {shell}")
+    click.echo(found(cli, {}, "redis-baton", "_REDIS_BATON_COMPLETE").source())
+
+
+def _add(verb: Verb) -> None:
+    def callback(**values: Any) -> int:  # noqa: ANN401 # as click has them
+        return perform(verb, values, VERBS)
+
+    cli.add_command(VerbCommand(verb, callback))
+
+
+for _verb in VERBS:
+    if _verb.function is not None:
+        _add(_verb)
+cli.add_command(cli.commands.pop("completion"))  # the last in the list
+
+
+class Stop:
+    """Ctrl-C, a closed terminal, a supervisor: the step ends at its next safe point."""
+
+    def __init__(self) -> None:
+        """Listen from now on, but not to what the caller has us ignore."""
+        self.signal = signal.SIGINT
+        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(one) is not signal.SIG_IGN:
+                signal.signal(one, self._stop)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        self.signal = signal.Signals(number)
+        raise KeyboardInterrupt
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command, and return its exit status."""
+    stop = Stop()
+    as_json = "--json" in arguments
+    try:
+        done = cli.main(arguments, prog_name="redis-baton", standalone_mode=False)
+        status = done if isinstance(done, int) else Exit.DONE
+    except BatonError as error:
+        _fail(_facts(error), as_json=as_json)
+        if error.reason == "auth_failed":
+            click.echo(HOW_TO_LOG_IN, err=True)
+        status = status_of(error)
+    except click.ClickException as error:
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            click.echo(f"{error.ctx.command_path} --help says what there is.", err=True)
+        _fail(_of_itself("invalid_input", error.format_message()), as_json=as_json)
+        status = Exit.USAGE
+    except NotConfirmed as error:
+        _fail(_of_itself("not_agreed", str(error)), as_json=as_json)
+        status = Exit.REFUSED
+    except (KeyboardInterrupt, click.Abort) as error:
+        _stopped(error, as_json=as_json)
+        status = 128 + stop.signal
+    except BrokenPipeError:
+        # Who read our output has had enough. Nothing more is to be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = Exit.DONE
+    return int(status)
+
+
+def _facts(error: BatonError) -> dict[str, Any]:
+    return {
+        "reason": error.reason,
+        "server": error.server,
+        "state": error.state,
+        "remedy": error.remedy,
+        "message": str(error),
+        "actions": error.actions,
+    }
+
+
+def _of_itself(reason: str, message: str, state: str = "unchanged") -> dict[str, Any]:
+    """Return an error that is not a step's."""
+    return {
+        "reason": reason,
+        "server": None,
+        "state": state,
+        "remedy": "",
+        "message": message,
+        "actions": [],
+    }
+
+
+def _stopped(error: BaseException, *, as_json: bool) -> None:
+    # click makes its own exception of it; the step's has the state in its text.
+    step = error if isinstance(error, KeyboardInterrupt) else error.__cause__
+    if step is None:
+        facts = _of_itself("cancelled", "stopped before anything was sent (unchanged)")
+    elif not str(step):
+        text = (
+            "stopped, but the step had come to its end: `redis-baton status` says how things stand"
+        )
+        facts = _of_itself("cancelled", text, "interrupted")
+    else:
+        state = STATE.search(str(step))
+        facts = _of_itself("cancelled", str(step), state[1] if state else "interrupted")
+    _fail(facts, as_json=as_json)
+
+
+def _fail(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"error": facts}, indent=2))
+    click.echo(f"redis-baton: {facts['message']}", err=True)

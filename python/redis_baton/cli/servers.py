@@ -1,0 +1,128 @@
+"""Which servers are meant: a URL, `HOST:PORT`, or a name in the file of `--config`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from redis_baton import Endpoint
+
+from . import passwords
+from .kinds import DURATION
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+FORMS = "redis://HOST:PORT, rediss:// (TLS), unix:///PATH or redis+sentinel://HOST:PORT/NAME"
+HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):\d{1,5}")
+
+# How to come in; each name is a parameter of Endpoint.from_url, but for the two about passwords.
+OPTIONS: list[click.Option] = [
+    click.Option(
+        ["--password-file"],
+        type=click.Path(),
+        metavar="FILE",
+        help=f"a file whose first line is the password of both [default: ${passwords.ANY_SERVER}]",
+    ),
+    click.Option(["--ask-password"], is_flag=True, help="ask for the password of each server"),
+    click.Option(
+        ["--ca-certs"], type=click.Path(), metavar="FILE", help="the authorities to trust"
+    ),
+    click.Option(
+        ["--client-cert-file"], type=click.Path(), metavar="FILE", help="our own certificate"
+    ),
+    click.Option(["--client-key-file"], type=click.Path(), metavar="FILE", help="its key"),
+    click.Option(
+        ["--validate-certs/--no-validate-certs"],
+        default=None,
+        help="whether the server's certificate must be valid [default: yes]",
+    ),
+    click.Option(
+        ["--connect-timeout"],
+        type=DURATION,
+        metavar="TIME",
+        help="how long to wait for a connection [default: 5s]",
+    ),
+]
+# The same that Endpoint.from_url takes.
+OF_LOGIN = (
+    "ca_certs",
+    "client_cert_file",
+    "client_key_file",
+    "validate_certs",
+    "connect_timeout",
+)
+
+
+def endpoint(side: str, given: str | None, options: dict[str, Any], settings: Settings) -> Endpoint:
+    """Return the server for one of `source`, `target` and `server`."""
+    name = given if given is not None else settings.named(side)
+    if name is None:
+        raise click.UsageError(f"{side.upper()} is missing: which server is it?")
+    url, login = _found(side, name, options, settings)
+    if options.get("ask_password"):
+        login["password"] = passwords.asked(f"the {side} ({_shown(url)})")
+    elif "password" not in login and not _has_password(url):
+        login["password"] = _password(side, options)
+    return Endpoint.from_url(url, **login)
+
+
+def for_probe(given: str, options: dict[str, Any], settings: Settings) -> Endpoint:
+    """Return the address for the probe, which without a login has the source's."""
+    url, login = _found("probe", given, options, settings)
+    return Endpoint.from_url(url, **login)
+
+
+def _found(
+    what: str, name: str, options: dict[str, Any], settings: Settings
+) -> tuple[str, dict[str, Any]]:
+    """Return the URL of what was named, and how to come in as far as that was said."""
+    login = {key: value for key, value in options.items() if key in OF_LOGIN and value is not None}
+    named = settings.server(name)
+    if named is not None:
+        url: str = named.pop("url")
+        return url, {**named, **login}
+    url = _url(what, name, settings)
+    if _has_password(url):
+        click.echo(
+            f"warning: everybody on this host can see the password in the URL of the {what}; "
+            f"${passwords.ANY_SERVER}, --password-file or --ask-password keep it out of sight",
+            err=True,
+        )
+    return url, login
+
+
+def _url(side: str, given: str, settings: Settings) -> str:
+    if "://" in given:
+        return given
+    if HOST_PORT.fullmatch(given):
+        return f"redis://{given}"
+    where = f", nor a server in {settings.path}" if settings.path else ""
+    raise click.UsageError(f"{side.upper()}: {given!r} is no URL ({FORMS}), no HOST:PORT{where}")
+
+
+def _password(side: str, options: dict[str, Any]) -> str | None:
+    file = options.get("password_file")
+    if file is not None:
+        try:
+            return passwords.from_file(Path(file))
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--password-file") from None
+    general = passwords.from_environment(passwords.ANY_SERVER)
+    own = passwords.from_environment(passwords.of_side(side)) if side != "server" else None
+    return own if own is not None else general
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return urlsplit(url).password is not None
+    except ValueError:  # no URL at all, which the core says best
+        return False
+
+
+def _shown(url: str) -> str:
+    return re.sub(r"//[^/]*@", "//", url)

@@ -1,0 +1,1 @@
+"""Tests of the command redis-baton, as a person or a script runs it, on real servers."""
