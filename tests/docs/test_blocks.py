@@ -56,7 +56,7 @@ def test_each_fence_is_seen(page: str) -> None:
 
 
 def typed(text: str) -> None:
-    """Commands to type: words that a shell understands, programs that are known."""
+    """Read commands to type: words that a shell understands, programs that are known."""
     commands = [
         line.removeprefix("$ ") for line in text.replace("\\\n", " ").splitlines() if line.strip()
     ]
@@ -71,14 +71,14 @@ def typed(text: str) -> None:
 
 
 def unit(text: str) -> None:
-    """A systemd unit."""
+    """Read a systemd unit."""
     parser = configparser.RawConfigParser(strict=True)
     parser.read_string(text)
     assert parser["Service"]["ExecStart"].startswith("/")
 
 
 def proxy(text: str) -> None:
-    """A whole configuration of HAProxy: it says itself whether it would take it."""
+    """Let HAProxy itself say whether it would take a whole configuration."""
     program = find_haproxy()
     if program is None:
         pytest.skip(f"{NAME} is not on this machine")
@@ -94,7 +94,7 @@ def proxy(text: str) -> None:
 
 
 def plays(text: str) -> None:
-    """Ansible: the variables of our roles and the options of our modules exist."""
+    """Read tasks or plays: the variables of our roles exist."""
     yaml = pytest.importorskip("yaml", reason="PyYAML comes with Ansible")
     for variable in re.findall(r"\b((?:install|restart|upgrade)_[a-z_]+):", text):
         specs = (
@@ -105,12 +105,12 @@ def plays(text: str) -> None:
     assert yaml.safe_load(text)
 
 
-READERS: dict[str, Callable[[str], None]] = {
+READERS: dict[str, Callable[[str], object]] = {
     "console": typed,
     "haproxy": proxy,
     "ini": unit,
-    "json": lambda text: json.loads(text),
-    "text": lambda text: None,
+    "json": json.loads,
+    "text": str,
     "yaml": plays,
 }
 
