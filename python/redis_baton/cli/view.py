@@ -35,7 +35,7 @@ BAR_WIDTH = 40
 
 
 class View:
-    """Shows nothing: for `--quiet`, and what the other two have in common."""
+    """Shows no progress but what is to be known: for `--quiet`, and what the others share."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         """With `verbose`, the commands sent are shown too."""
@@ -57,6 +57,8 @@ class View:
 
     def show(self, event: Event) -> None:
         """Show an event."""
+        if event["event"] == "warning":
+            click.echo(f"warning: {event['warning']}", err=True)
 
     def show_ended(self, progress: Progress) -> None:
         """Show that a step has ended."""
@@ -129,17 +131,18 @@ class Live(View):
             console=console, auto_refresh=False, transient=True, redirect_stdout=False
         )
         self._drawn = 0.0
+        self._has_printed = False
         self._mark = "✓" if console.encoding.lower().startswith("utf") else "ok"
 
     def show(self, event: Event) -> None:
         """Show an event."""
         kind = event["event"]
         if kind == "warning":
-            self._print(wrapped(f"warning: {event['warning']}", "    "), "yellow")
+            self._print(Text(wrapped(f"warning: {event['warning']}", "    "), "yellow"))
         elif kind == "hook":
-            self._print(f"    {hook_text(event)}", "red" if event["failed"] else "dim")
+            self._print(Text(f"    {hook_text(event)}", "red" if event["failed"] else "dim"))
         elif kind == "action" and self._verbose:
-            self._print(wrapped(event["action"], "    ", "      "), "dim")
+            self._print(Text(wrapped(event["action"], "    ", "      "), "dim"))
         now = time.monotonic()
         if kind == "step" or now - self._drawn >= DRAW_EVERY:
             self._drawn = now
@@ -147,16 +150,18 @@ class Live(View):
 
     def show_ended(self, progress: Progress) -> None:
         """Leave a line about it above the picture."""
-        line = Text("  ")
-        line.append(f"{self._mark} ", "green")
-        line.append(f"{progress.step:<16}")
-        line.append(seconds(progress.step_seconds), "dim")
-        self._console.print(line)
+        if progress.in_call:
+            line = Text("  ")
+            line.append(f"{self._mark} ", "green")
+            line.append(f"{progress.step:<16}")
+            line.append(seconds(progress.step_seconds), "dim")
+            self._print(line)
         if progress.cut:
-            self._print(wrapped(progress.cut, "    "), "dim")
+            self._print(Text(wrapped(progress.cut, "    "), "dim"))
 
-    def _print(self, text: str, style: str) -> None:
-        self._console.print(Text(text, style), soft_wrap=False)
+    def _print(self, text: Text) -> None:
+        self._has_printed = True
+        self._console.print(text)
 
     def _picture(self) -> RenderableType:
         progress = self.progress
@@ -219,7 +224,8 @@ class Live(View):
         with suppress(OSError):
             self._live.update(Group(), refresh=True)
             self._live.stop()
-            self._console.print()
+            if self._has_printed:
+                self._console.print()
 
 
 def hook_text(event: Event) -> str:
