@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console, Group
 from rich.live import Live as RichLive
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -174,9 +175,8 @@ class Live(View):
         if progress.bar:
             parts.append(Text(f"    {progress.bar.text}", no_wrap=True, overflow="ellipsis"))
             if progress.bar.share is not None:
-                row = Table.grid(padding=(0, 0, 0, 4))
-                row.add_row("", ProgressBar(total=1, completed=progress.bar.share, width=BAR_WIDTH))
-                parts.append(row)
+                bar = ProgressBar(total=1, completed=progress.bar.share, width=BAR_WIDTH)
+                parts.append(Padding(bar, (0, 0, 0, 4)))
         elif progress.waiting:
             parts.append(Text(f"    waiting {progress.waiting}", no_wrap=True, overflow="ellipsis"))
         if progress.samples:
