@@ -17,6 +17,7 @@ from tests.support.load import Load
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.conftest import ServerFactory
     from tests.python.common import Pair
     from tests.support.servers import Instance
 
@@ -232,19 +233,21 @@ def test_ctrl_c_in_an_upgrade_says_that_it_is_to_be_run_again(
     assert pair.roles == ("slave", "master")
 
 
-def test_who_reads_its_progress_may_go_away(pair: Pair, tmp_path: Path) -> None:
-    """Nothing that can't be shown stops an upgrade."""
+def test_who_reads_may_go_away(pair: Pair) -> None:
+    """Nothing that can't be shown stops an upgrade, or is a failure of it."""
     put(pair.source, 10)
     ours, theirs = os.pipe()
     os.close(ours)
-    with (tmp_path / "out").open("w") as out:
-        process = begin(
-            "upgrade", *of(pair), "--yes", "--quiet-for", "0.1", stdout=out, stderr=theirs
-        )
-        os.close(theirs)
-        assert process.wait(RUN_TIME) == 0
+    words = ("upgrade", *of(pair), "--yes", "--quiet-for", "100ms")
+    process = begin(*words, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    assert process.wait(RUN_TIME) == 0
     assert pair.roles == ("slave", "master")
-    assert "serves" in (tmp_path / "out").read_text()
+    with open("/dev/full", "w") as full:  # noqa: PTH123 # no file of ours
+        process = begin("status", *of(pair), stdout=full)
+        _, complained = process.communicate(timeout=RUN_TIME)
+    assert process.returncode == 0
+    assert "standard output can't be written: No space left" in complained
 
 
 def test_a_probe_says_what_a_client_saw(pair: Pair, tmp_path: Path) -> None:
@@ -271,3 +274,29 @@ def test_a_terminal_shows_both_servers_while_it_waits(
         assert terminal.end() == 130, terminal.text
     assert "ops/s" in terminal.text
     assert all(len(line) <= COLUMNS for line in terminal.text.split("\n"))
+
+
+def test_quiet_keeps_what_is_to_be_known(server: ServerFactory) -> None:
+    one = server("redis-8.0", password=PASSWORD, save="3600 1")
+    asked = baton("persistence", one.address, "none")
+    assert asked.status == 3
+    done = baton("persistence", one.address, "none", "--yes", "--quiet")
+    assert done.status == 0
+    (warning,) = done.err.splitlines()
+    assert warning.startswith("warning: ")
+    assert "nothing is written to disk" in warning
+
+
+def test_a_dry_run_of_a_look_says_what_it_saw(pair: Pair) -> None:
+    pair.follow(10)
+    looked = baton("verify", *of(pair), "--dry-run")
+    assert looked.status == 0
+    assert "No difference was found." in looked.out
+    waited = baton("wait-synced", *of(pair), "--dry-run")
+    assert "The target is in sync" in waited.out
+
+
+def test_asking_for_a_password_needs_a_terminal() -> None:
+    asked = baton("status", "a:1", "a:2", "--ask-password")
+    assert (asked.status, asked.out) == (2, "")
+    assert "needs a terminal" in asked.err

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +15,8 @@ from redis_baton import BatonError, __version__
 from . import passwords
 from .codes import Exit, status_of
 from .command import Group, VerbCommand
-from .perform import NotConfirmed, perform
+from .output import err, out
+from .perform import NotConfirmed, Stopped, perform
 from .verbs import VERBS
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ HOW_TO_LOG_IN = (
     f"A user goes into the URL (redis://USER@HOST:PORT), a password into ${passwords.ANY_SERVER}, "
     "--password-file, --ask-password or the file of --config."
 )
-# As a KeyboardInterrupt of a step says it.
+# As a step that was stopped says it.
 STATE = re.compile(r"\((unchanged|undone|interrupted)")
 
 
@@ -101,23 +100,25 @@ def run(arguments: list[str]) -> int:
     except BatonError as error:
         _fail(_facts(error), as_json=as_json)
         if error.reason == "auth_failed":
-            click.echo(HOW_TO_LOG_IN, err=True)
+            err(HOW_TO_LOG_IN)
         status = status_of(error)
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
-            click.echo(f"{error.ctx.command_path} --help says what there is.", err=True)
+            err(f"{error.ctx.command_path} --help says what there is.")
         _fail(_of_itself("invalid_input", error.format_message()), as_json=as_json)
         status = Exit.USAGE
     except NotConfirmed as error:
         _fail(_of_itself("not_agreed", str(error)), as_json=as_json)
         status = Exit.REFUSED
-    except (KeyboardInterrupt, click.Abort) as error:
-        _stopped(error, as_json=as_json)
+    except Stopped as error:
+        state = STATE.search(str(error))
+        facts = _of_itself("cancelled", str(error), state[1] if state else "interrupted")
+        _fail(facts, as_json=as_json)
         status = 128 + stop.signal
-    except BrokenPipeError:
-        # Who read our output has had enough. Nothing more is to be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = Exit.DONE
+    except (KeyboardInterrupt, click.Abort):
+        # At a question, or where no step ran.
+        _fail(_of_itself("cancelled", "stopped, nothing was sent (unchanged)"), as_json=as_json)
+        status = 128 + stop.signal
     return int(status)
 
 
@@ -144,23 +145,7 @@ def _of_itself(reason: str, message: str, state: str = "unchanged") -> dict[str,
     }
 
 
-def _stopped(error: BaseException, *, as_json: bool) -> None:
-    # click makes its own exception of it; the step's has the state in its text.
-    step = error if isinstance(error, KeyboardInterrupt) else error.__cause__
-    if step is None:
-        facts = _of_itself("cancelled", "stopped before anything was sent (unchanged)")
-    elif not str(step):
-        text = (
-            "stopped, but the step had come to its end: `redis-baton status` says how things stand"
-        )
-        facts = _of_itself("cancelled", text, "interrupted")
-    else:
-        state = STATE.search(str(step))
-        facts = _of_itself("cancelled", str(step), state[1] if state else "interrupted")
-    _fail(facts, as_json=as_json)
-
-
 def _fail(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"error": facts}, indent=2))
-    click.echo(f"redis-baton: {facts['message']}", err=True)
+        out(json.dumps({"error": facts}, indent=2))
+    err(f"redis-baton: {facts['message']}")

@@ -53,7 +53,8 @@ def _upgrade(result: Facts) -> list[str]:
 
 
 def _switchover(result: Facts) -> list[str]:
-    lines = [f"{result['serving']} serves."]
+    masters = [one["version"] for one in result["after"].values() if one.get("role") == "master"]
+    lines = [f"{' and '.join(masters) or 'Nobody'} serves, at {result['serving']}."]
     if result["parked"] and result["warm"]:
         lines.append(wrapped(f"The old one follows at {result['parked']}: there is a way back."))
     elif result["parked"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -10,6 +11,14 @@ import click
 ANY_SERVER = "REDIS_BATON_PASSWORD"
 REPLICATION = "REDIS_BATON_REPLICATION_PASSWORD"
 SENTINEL = "REDIS_BATON_SENTINEL_PASSWORD"
+
+OURS = (
+    ANY_SERVER,
+    REPLICATION,
+    SENTINEL,
+    "REDIS_BATON_SOURCE_PASSWORD",
+    "REDIS_BATON_TARGET_PASSWORD",
+)
 
 _taken: dict[str, str] = {}
 
@@ -24,6 +33,12 @@ def from_environment(name: str) -> str | None:
     if name in os.environ:
         _taken[name] = os.environ.pop(name)
     return _taken.get(name)
+
+
+def take_ours() -> None:
+    """Take all of them out, also those that nobody will need."""
+    for name in OURS:
+        from_environment(name)
 
 
 def from_file(path: Path) -> str:
@@ -41,6 +56,8 @@ def from_file(path: Path) -> str:
 
 def asked(of: str) -> str | None:
     """Ask at the terminal; nothing typed is no password."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("--ask-password needs a terminal")
     text: str = click.prompt(
         f"Password of {of}", default="", hide_input=True, show_default=False, err=True
     )

@@ -15,7 +15,8 @@ import redis_baton as rb
 from . import gather, passwords, servers
 from .codes import Exit
 from .command import NOT_OF_STEP
-from .outcome import outcome
+from .outcome import CHANGES, outcome
+from .output import err, out
 from .parameters import WISHES, parameters_of
 from .plan import against, plan, question
 from .plan import servers as servers_table
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from .verbs import Verb
 
 Values = dict[str, Any]
+AT_ITS_END = (
+    "stopped when the step was at its end; `redis-baton status` says how things stand "
+    "(interrupted: run the same thing again)"
+)
 # Whose plan needs what `preflight` finds.
 WITH_PREFLIGHT = ("upgrade", "switchover")
 
@@ -37,8 +42,13 @@ class NotConfirmed(Exception):
     """Nobody said yes."""
 
 
+class Stopped(Exception):
+    """A step was stopped from outside; its text says in what state that left things."""
+
+
 def perform(verb: Verb, values: Values, verbs: Sequence[Verb]) -> int:
     """Run it, and return the exit status of one that ended well."""
+    passwords.take_ours()
     ours = {name: values.pop(name) for name in NOT_OF_STEP}
     path = ours["config_path"]
     known = {one.name: set(_options(one)) for one in verbs if one.function is not None}
@@ -86,8 +96,10 @@ class _Call:
 
     @staticmethod
     def _run(step: str, arguments: Values) -> Values:
-        result = getattr(rb, step)(**arguments)
-        facts: Values = result.as_dict()
+        try:
+            facts: Values = getattr(rb, step)(**arguments).as_dict()
+        except KeyboardInterrupt as stop:
+            raise Stopped(str(stop) or AT_ITS_END) from None
         return facts
 
 
@@ -149,17 +161,17 @@ def _plan(call: _Call, *, as_json: bool) -> int:
     """Say what would be done. What stands against it is said whole, not only the first of it."""
     preflight = None if as_json else call.preflight()
     if preflight is not None and not preflight["ok"]:
-        click.echo(servers_table(preflight["before"]))
-        click.echo("\nThis would be refused, and nothing changed\n")
-        click.echo("\n".join(against(preflight, None)))
+        out(servers_table(preflight["before"]))
+        out("\nThis would be refused, and nothing changed\n")
+        out("\n".join(against(preflight, None)))
         return Exit.REFUSED
     result = call.run(dry_run=True)
     if as_json:
         return _show(call, result, as_json=True)
-    if call.step in ("preflight", "status", "clients") and not result["changed"]:
+    if call.step not in CHANGES and not result["changed"]:
         return _show(call, result, as_json=False)
-    click.echo("A plan: nothing is sent.\n")
-    click.echo(plan(call.step, result, preflight, call.wishes))
+    out("A plan: nothing is sent.\n")
+    out(plan(call.step, result, preflight, call.wishes))
     return Exit.DONE
 
 
@@ -174,18 +186,20 @@ def _ask(call: _Call, *, yes: bool, commands: bool) -> None:
             "give --yes, or look first with --dry-run (unchanged)"
         )
     preflight = call.preflight()
+    if preflight is not None and not preflight["ok"]:
+        err("\n".join(against(preflight, None)))
     result = call.run(dry_run=True)
     if not result["changed"]:
         return
     text = plan(call.step, result, preflight, call.wishes, commands=commands)
-    click.echo(f"{text}\n", err=True)
+    err(f"{text}\n")
     if not click.confirm(wrapped(question(call.step, result, call.wishes)), err=True):
         raise NotConfirmed("not done, as nobody said yes (unchanged)")
 
 
 def _show(call: _Call, result: Values, *, as_json: bool) -> int:
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        out(json.dumps(result, indent=2))
     else:
-        click.echo(outcome(call.step, result))
+        out(outcome(call.step, result))
     return Exit.REFUSED if call.step == "preflight" and not result["ok"] else Exit.DONE

@@ -126,7 +126,7 @@ def _sync(event: Event) -> Bar | None:
 
 
 def _comparing(event: Event) -> Bar:
-    rate = f"{number(event['rate'])}/s"
+    rate = f"{number(event['rate'])}/s" if event["rate"] else ""
     return Bar("comparing", event["done"], event["total"], rate, event["seconds_left"], "keys")
 
 

@@ -13,6 +13,7 @@ from redis_baton import Endpoint
 
 from . import passwords
 from .kinds import DURATION
+from .output import err
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -88,10 +89,9 @@ def _found(
         return url, {**named, **login}
     url = _url(what, name, settings)
     if _has_password(url):
-        click.echo(
+        err(
             f"warning: everybody on this host can see the password in the URL of the {what}; "
-            f"${passwords.ANY_SERVER}, --password-file or --ask-password keep it out of sight",
-            err=True,
+            f"${passwords.ANY_SERVER}, --password-file or --ask-password keep it out of sight"
         )
     return url, login
 

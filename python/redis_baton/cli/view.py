@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console, Group
 from rich.live import Live as RichLive
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -35,7 +36,7 @@ BAR_WIDTH = 40
 
 
 class View:
-    """Shows nothing: for `--quiet`, and what the other two have in common."""
+    """Shows no progress but what is to be known: for `--quiet`, and what the others share."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         """With `verbose`, the commands sent are shown too."""
@@ -57,6 +58,8 @@ class View:
 
     def show(self, event: Event) -> None:
         """Show an event."""
+        if event["event"] == "warning":
+            click.echo(f"warning: {event['warning']}", err=True)
 
     def show_ended(self, progress: Progress) -> None:
         """Show that a step has ended."""
@@ -129,17 +132,18 @@ class Live(View):
             console=console, auto_refresh=False, transient=True, redirect_stdout=False
         )
         self._drawn = 0.0
+        self._has_printed = False
         self._mark = "✓" if console.encoding.lower().startswith("utf") else "ok"
 
     def show(self, event: Event) -> None:
         """Show an event."""
         kind = event["event"]
         if kind == "warning":
-            self._print(wrapped(f"warning: {event['warning']}", "    "), "yellow")
+            self._print(Text(wrapped(f"warning: {event['warning']}", "    "), "yellow"))
         elif kind == "hook":
-            self._print(f"    {hook_text(event)}", "red" if event["failed"] else "dim")
+            self._print(Text(f"    {hook_text(event)}", "red" if event["failed"] else "dim"))
         elif kind == "action" and self._verbose:
-            self._print(wrapped(event["action"], "    ", "      "), "dim")
+            self._print(Text(wrapped(event["action"], "    ", "      "), "dim"))
         now = time.monotonic()
         if kind == "step" or now - self._drawn >= DRAW_EVERY:
             self._drawn = now
@@ -147,16 +151,18 @@ class Live(View):
 
     def show_ended(self, progress: Progress) -> None:
         """Leave a line about it above the picture."""
-        line = Text("  ")
-        line.append(f"{self._mark} ", "green")
-        line.append(f"{progress.step:<16}")
-        line.append(seconds(progress.step_seconds), "dim")
-        self._console.print(line)
+        if progress.in_call:
+            line = Text("  ")
+            line.append(f"{self._mark} ", "green")
+            line.append(f"{progress.step:<16}")
+            line.append(seconds(progress.step_seconds), "dim")
+            self._print(line)
         if progress.cut:
-            self._print(wrapped(progress.cut, "    "), "dim")
+            self._print(Text(wrapped(progress.cut, "    "), "dim"))
 
-    def _print(self, text: str, style: str) -> None:
-        self._console.print(Text(text, style), soft_wrap=False)
+    def _print(self, text: Text) -> None:
+        self._has_printed = True
+        self._console.print(text)
 
     def _picture(self) -> RenderableType:
         progress = self.progress
@@ -169,9 +175,8 @@ class Live(View):
         if progress.bar:
             parts.append(Text(f"    {progress.bar.text}", no_wrap=True, overflow="ellipsis"))
             if progress.bar.share is not None:
-                row = Table.grid(padding=(0, 0, 0, 4))
-                row.add_row("", ProgressBar(total=1, completed=progress.bar.share, width=BAR_WIDTH))
-                parts.append(row)
+                bar = ProgressBar(total=1, completed=progress.bar.share, width=BAR_WIDTH)
+                parts.append(Padding(bar, (0, 0, 0, 4)))
         elif progress.waiting:
             parts.append(Text(f"    waiting {progress.waiting}", no_wrap=True, overflow="ellipsis"))
         if progress.samples:
@@ -219,7 +224,8 @@ class Live(View):
         with suppress(OSError):
             self._live.update(Group(), refresh=True)
             self._live.stop()
-            self._console.print()
+            if self._has_printed:
+                self._console.print()
 
 
 def hook_text(event: Event) -> str:
