@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from antsibull_docs_parser.parser import Context, parse
 from antsibull_docs_parser.md import to_md
+from antsibull_docs_parser.parser import Context, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -86,7 +86,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     return tabs("".join(parts))
 
 
-def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG001 # MkDocs gives it
     """Have the page fetch nothing from elsewhere: the theme would get one script from a CDN."""
     shim = posixpath.relpath("_assets/iframe-worker.js", posixpath.dirname(page.url) or ".")
     output = re.sub(r'src="[^"]*/iframe-worker/shim"', f'src="{shim}"', output)

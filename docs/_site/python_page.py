@@ -9,8 +9,9 @@ PACKAGE = Path(__file__).parents[2] / "python/redis_baton"
 HEAD = """\
 # Python
 
-`import redis_baton`. Every step is a function of keyword arguments, and can be run again at any time. It returns a frozen
-object with `changed`, `before`, `after`, `actions`, `warnings`, `elapsed` and facts of its own, or raises a `BatonError`.
+`import redis_baton`. Every step is a function of keyword arguments, and can be run again at any
+time. It returns a frozen object with `changed`, `before`, `after`, `actions`, `warnings`, `elapsed`
+and facts of its own, or raises a `BatonError`.
 """
 # By what they are for; whatever is not named here comes under its kind.
 WHOLE = ["upgrade"]

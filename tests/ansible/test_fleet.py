@@ -1,4 +1,4 @@
-"""The fleet of the collection's examples: one pair fails, the rest is kept from it, a rerun finishes."""
+"""The fleet of the collection's examples: a pair fails, the rest is kept from it, a rerun finishes."""
 
 from __future__ import annotations
 
@@ -75,9 +75,7 @@ def test_a_failed_pair_stops_the_rest_and_a_rerun_finishes(
         inventories = [f"--inventory={file}" for file in (FLEET / "inventory.yml", ours)]
         limit = f"--limit={','.join(fleet)}"
         serial = {"fleet_serial": batches}
-        return ansible.playbook(
-            str(FLEET / "upgrade.yml"), *inventories, limit, variables=serial
-        )
+        return ansible.playbook(str(FLEET / "upgrade.yml"), *inventories, limit, variables=serial)
 
     # What is seen by looking stops all of them before anything is changed.
     outcome = play(upgrade_login_port=1)

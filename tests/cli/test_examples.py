@@ -11,7 +11,7 @@ import redis
 from redis_baton.cli.verbs import VERBS
 
 from tests.cli.common import PASSWORD, Ran, baton
-from tests.docs.test_examples import REPOSITORY, fenced
+from tests.docs.examples import REPOSITORY, blocks
 from tests.python.common import put
 from tests.support.servers import eventually
 
@@ -83,13 +83,13 @@ def test_that_of_launch(pair: Pair, tmp_path: Path) -> None:
 
 def console(document: str) -> list[str]:
     """Return the commands of a document's console examples."""
-    text = "".join(one.text for one in fenced(REPOSITORY / document) if one.kind == "console")
+    text = "".join(one.text for one in blocks(document) if one.kind == "console")
     return re.findall(r"^\$ (redis-baton .*)$", text, re.MULTILINE)
 
 
 def test_those_of_the_guide(pair: Pair, tmp_path: Path) -> None:
     plan, upgrade, status, rollback, retire, by_file = console("docs/cli.md")
-    (text,) = [one.text for one in fenced(REPOSITORY / "docs" / "cli.md") if one.kind == "toml"]
+    (text,) = [one.text for one in blocks("docs/cli.md") if one.kind == "toml"]
     text = here(text, pair).replace("/var/lib/redis-baton", str(tmp_path / "state" / "redis-baton"))
     file = tmp_path / "pair.toml"
     file.write_text(text.replace("/usr/local/bin/tell-us", "/bin/echo"))

@@ -1,8 +1,8 @@
 """The code blocks of the documents: who runs which, and what becomes of the rest.
 
 A test gets a block by `@example(text="docs/config.md python")`. So what it runs is what stands
-there, and a block that no test asks for is found (`test_blocks.py`). One that can't be run says so in a
-comment above it, with the reason: `<!-- not run: output -->`. Such a block is at least read.
+there, and a block that no test asks for is found (`test_blocks.py`). One that can't be run says so
+in a comment above it, with the reason: `<!-- not run: output -->`. Such a block is at least read.
 """
 
 from __future__ import annotations

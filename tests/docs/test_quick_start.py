@@ -70,6 +70,7 @@ class Reader:
 
     @property
     def environment(self) -> dict[str, str]:
+        """What the lines of step 1 have left."""
         return {
             **os.environ,
             "PATH": f"{TOOLS}:{os.environ['PATH']}",

@@ -118,7 +118,9 @@ def test_a_controller_that_dies_has_no_end_and_its_guard_has_one(pair: Pair) -> 
     [end] = [line for line in lines if line["line"] == "end"]
     assert end["call"] == lines[-1]["call"] != lines[0]["call"]
     assert end["result"] == {"outcome": "the handover was finished: the target serves"}
-    promoted = [line for line in lines if "REPLICAOF NO ONE" in line.get("event", {}).get("action", "")]
+    promoted = [
+        line for line in lines if "REPLICAOF NO ONE" in line.get("event", {}).get("action", "")
+    ]
     assert {line["call"] for line in promoted} == {end["call"]}
 
 
