@@ -1,4 +1,4 @@
-"""The fleet of the collection's examples: a pair fails, the rest is kept from it, a rerun finishes."""
+"""A fleet, as in the collection's example: a pair fails, the rest waits, a rerun finishes."""
 
 from __future__ import annotations
 
