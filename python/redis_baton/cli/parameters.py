@@ -141,7 +141,7 @@ WISHES: dict[str, Wish] = {
     ),
     "sync_timeout": Wish("how long the initial sync may take", DURATION, "TIME"),
     "unit": Wish("the systemd unit that runs it", click.STRING, "UNIT"),
-    "until": Wish("the last step to run", click.Choice(STEPS)),
+    "until": Wish(f"the last step to run: {', '.join(STEPS)}", click.Choice(STEPS), "STEP"),
     "user": Wish("who runs it and owns its files; needs root", click.STRING, "NAME"),
     "wait_timeout": Wish("how long to wait at most", DURATION, "TIME"),
 }
