@@ -33,7 +33,13 @@ CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def environment(**more: str | None) -> dict[str, str]:
     """Return an environment of 80 columns without anything that would change what is shown."""
     changed = {"COLUMNS": str(COLUMNS), "LINES": "24", "LC_ALL": "C.UTF-8", "TERM": "xterm", **more}
-    without = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "REDIS_BATON_PASSWORD")
+    without = (
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "TTY_COMPATIBLE",
+        "REDIS_BATON_PASSWORD",
+        "REDIS_BATON_CONFIG",
+    )
     found = {name: value for name, value in os.environ.items() if name not in without}
     return {**found, **{name: value for name, value in changed.items() if value is not None}}
 

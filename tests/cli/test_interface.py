@@ -58,6 +58,12 @@ def test_each_parameter_is_an_option(verb: Any) -> None:  # noqa: ANN401
     assert wanted - given == wanted & {"replication_password", "on_event"}
 
 
+def test_no_option_is_left_over() -> None:
+    used = {name for step in STEPS.values() for name in parameters.parameters_of(step)}
+    of_report = set() if hasattr(rb, "report") else {"html", "json", "prometheus"}
+    assert set(parameters.WISHES) - used == of_report
+
+
 def test_what_is_not_given_is_left_to_the_step() -> None:
     """The defaults are the step's own: none is written down a second time."""
     for verb in PRESENT:
@@ -94,7 +100,7 @@ def test_help_is_for_80_columns() -> None:
     for name, command in cli.commands.items():
         told = command.get_help(click.Context(command, info_name=name, max_content_width=COLUMNS))
         for line in told.splitlines():
-            assert len(line) <= COLUMNS or line.lstrip().startswith(("$", "--until")), line
+            assert len(line) <= COLUMNS or line.lstrip().startswith("$"), line
         for code, meaning in codes.MEANINGS.items():
             said = re.sub(r"\s+", " ", told)
             assert name == "completion" or f"{int(code)} {meaning}" in said

@@ -118,7 +118,7 @@ def test_a_file_names_servers_and_options(pair: Pair, tmp_path: Path) -> None:
         max_lag_bytes = "1mb"
 
         [upgrade]
-        until = "wait-synced"
+        until = "wait_synced"
         sync_timeout = "5m"
 
         [switchover]

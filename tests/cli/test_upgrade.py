@@ -138,7 +138,7 @@ def test_the_exit_status_says_how_it_ended(pair: Pair, reader: Callable[[Instanc
         (["upgrade", "a:1", "a:2", "--redirect-option", "idle=1"], "needs --redirect"),
         (["clients", "a:1", "a:2", "--disconnect", "name=x"], "none of kinds"),
         (["launch", "a:1", "a:2"], "--directory is missing"),
-        (["config", "a:1"], "NAME=VALUE is missing"),
+        (["config", "a:1"], "NAME=VALUE... is missing"),
         (["config", "a:1", "hz"], "is not NAME=VALUE"),
         (["persistence", "a:1", "disk"], "'disk' is not one of"),
         (["upgade", "a:1", "a:2"], "upgade"),

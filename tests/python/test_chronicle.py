@@ -70,7 +70,8 @@ def test_a_call_is_written_down_as_its_callback_sees_it(pair: Pair) -> None:
     assert (end["line"], end["outcome"]) == ("end", "done")
     assert end["result"] == json.loads(json.dumps(done.as_dict()))
     times = [line["time"] for line in call]
-    assert [began, *times, time.time()] == sorted([began, *times, time.time()])
+    whole = [began, *times, time.time()]
+    assert whole == sorted(whole)
     assert chronicle_of(pair).stat().st_mode & 0o777 == 0o600
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import redis_baton as rb
 
-from tests.python.common import SECRET, Pair, assert_probe_saw_no_harm, connected_to, fails, put
+from tests.python.common import (
+    SECRET,
+    Given,
+    Pair,
+    assert_probe_saw_no_harm,
+    connected_to,
+    fails,
+    put,
+)
 from tests.support.servers import eventually
 
 if TYPE_CHECKING:
@@ -114,11 +122,11 @@ def test_an_acknowledged_write_that_is_gone_is_told(pair: Pair) -> None:
 def test_an_account_that_may_not_write_the_key_is_no_obstacle(pair: Pair) -> None:
     for one in (pair.source, pair.target):
         one.call("ACL", "SETUSER", "ops", "on", f">{SECRET}", "~app:*", "&*", "+@all")
-    given: dict[str, Any] = {
-        "source": f"redis://ops:{SECRET}@127.0.0.1:{pair.source.port}",
-        "target": f"redis://ops:{SECRET}@127.0.0.1:{pair.target.port}",
-        "journal_dir": pair.journal_dir,
-    }
+    given = Given(
+        source=f"redis://ops:{SECRET}@127.0.0.1:{pair.source.port}",
+        target=f"redis://ops:{SECRET}@127.0.0.1:{pair.target.port}",
+        journal_dir=pair.journal_dir,
+    )
     rb.replicate(**given)
     rb.wait_synced(**given)
     done = rb.switchover(**given, probe=True)
@@ -163,7 +171,8 @@ def test_a_dry_run_has_none_and_bad_input_is_named(pair: Pair) -> None:
 def test_a_source_given_by_its_unix_socket(pair: Pair) -> None:
     pair.follow()
     rb.rollback(**pair.given)
-    given: dict[str, Any] = {**pair.given, "source": f"unix://{pair.source.unix_socket}"}
+    source = f"unix://{pair.source.unix_socket}"
+    given = Given(source=source, target=pair.target.url, journal_dir=pair.journal_dir)
     rb.wait_synced(**given)
     seen: list[Event] = []
     done = rb.switchover(**given, probe=True, on_event=seen.append)

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     Kind = click.ParamType[Any]  # before click 8.5 it takes no type
+    Choice = click.Choice[str]
 else:
     Kind = click.ParamType
+    Choice = click.Choice
 
 SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 # As in a server's configuration file, but a letter alone is the power of two that people mean.
@@ -70,3 +72,17 @@ class Measure(Kind):
 
 DURATION = Measure("duration", SECONDS, "1.5, 250ms, 90s, 5m or 2h")
 SIZE = Measure("size", BYTES, "65536, 64kb, 256mb or 1gb")
+
+
+class StepName(Choice):
+    """The name of a step, as a verb or as in Python: `wait-synced` or `wait_synced`."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 # as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str:
+        """Return it as in Python."""
+        found: str = super().convert(str(value).replace("_", "-"), param, ctx)
+        return found.replace("-", "_")

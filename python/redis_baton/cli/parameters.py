@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import click
 
 from . import gather
-from .kinds import DURATION, SIZE, Measure
+from .kinds import DURATION, SIZE, Measure, StepName
 from .words import verb_of
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ WISHES: dict[str, Wish] = {
     ),
     "sync_timeout": Wish("how long the initial sync may take", DURATION, "TIME"),
     "unit": Wish("the systemd unit that runs it", click.STRING, "UNIT"),
-    "until": Wish("the last step to run", click.Choice(STEPS)),
+    "until": Wish(f"the last step to run: {', '.join(STEPS)}", StepName(STEPS), "STEP"),
     "user": Wish("who runs it and owns its files; needs root", click.STRING, "NAME"),
     "wait_timeout": Wish("how long to wait at most", DURATION, "TIME"),
 }

@@ -17,12 +17,12 @@ from .codes import Exit
 from .command import NOT_OF_STEP
 from .outcome import CHANGES, outcome
 from .output import err, out
-from .parameters import WISHES, parameters_of
+from .parameters import ARGUMENTS, WISHES, parameters_of
 from .plan import against, plan, question
 from .plan import servers as servers_table
 from .settings import Settings
 from .view import view_for
-from .words import wrapped
+from .words import verb_of, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,23 +118,14 @@ def _wishes(verb: Verb, values: Values, settings: Settings) -> Values:
         if value is None or value == ():
             continue
         wish = WISHES[name]
-        if wish.gathers is not None:
-            wishes[name] = wish.gathers(value, wish.flag or name)
-        else:
-            wishes[name] = value.replace("-", "_") if name == "until" else value
+        wishes[name] = wish.gathers(value, wish.flag or name) if wish.gathers else value
     if redirect_options or "redirect" in values:
         _redirect(wishes, values.get("redirect"), redirect_options)
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in wishes:
-            raise click.UsageError(f"{_typed(verb, name)} is missing")
+            typed = ARGUMENTS.get((verb.step, name), f"--{verb_of(name)}")
+            raise click.UsageError(f"{typed} is missing")
     return wishes
-
-
-def _typed(verb: Verb, name: str) -> str:
-    of_place = {"mode": "MODE", "parameters": "NAME=VALUE"}
-    return (
-        of_place.get(name, f"--{name.replace('_', '-')}") if verb.step != "launch" else f"--{name}"
-    )
 
 
 def _redirect(wishes: Values, way: str | None, options: Sequence[str]) -> None:

@@ -178,6 +178,8 @@ def question(step: str, result: Facts, wishes: Facts) -> str:
     """Return what is asked before it is done, with the facts."""
     before = result["before"]
     source, target = (_named(before.get(side)) for side in ("source", "target"))
+    connected = len(result.get("connections", []))
+    clients = f"{counted(connected, 'client')} {'is' if connected == 1 else 'are'}"
     if step == "upgrade" and wishes.get("until") == "retire":
         return f"Replace {source} by {target}, and shut it down?"
     return {
@@ -188,8 +190,8 @@ def question(step: str, result: Facts, wishes: Facts) -> str:
         "retire": f"Shut down {source}? There is no way back then.",
         "replicate": f"Wipe {target}, and make it a replica of {source}?",
         "clients": f"Cut {counted(len(result.get('disconnected', [])), 'connection')} to {source}?",
-        "relay": "End the relay?",
-        "persistence": "Write nothing to the disk any more?",
+        "relay": f"End the relay, through which {clients} connected?",
+        "persistence": f"Let {before.get('address')} write nothing to the disk any more?",
     }[step]
 
 

@@ -29,7 +29,7 @@ SERVER_KEYS: dict[str, type] = {
 }
 PATHS = ("password_file", "ca_certs", "client_cert_file", "client_key_file")
 SIDES = ("source", "target", "server")
-KINDS = {str: "a text", bool: "true or false", float: "a number", dict: "a table", list: "a list"}
+KINDS = {str: "a text", bool: "true or false", float: "a number", dict: "a table"}
 
 
 class SettingsError(click.UsageError):
@@ -134,10 +134,9 @@ class Settings:
         if isinstance(value, (dict, list, bool)):
             raise self.wrong(place, f"{value!r} is not {wish.metavar or 'a word'}")
         try:
-            found = wish.type.convert(value, None, None)
+            return wish.type.convert(value, None, None)
         except click.UsageError as error:
             raise self.wrong(place, f"can't be used: {error.message}") from None
-        return found.replace("-", "_") if name == "until" else found
 
     def _redirect(self, value: object, place: str) -> object:
         if not isinstance(value, dict):
