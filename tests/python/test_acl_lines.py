@@ -10,6 +10,7 @@ import pytest
 import redis_baton as rb
 
 from tests.python.common import SECRET, Given, Pair, assert_readable, put, state_of
+from tests.support import dataset
 from tests.support.servers import eventually
 
 if TYPE_CHECKING:
@@ -135,6 +136,44 @@ def test_single_steps(pair: Pair) -> None:
             rb.wait_quiescent(**given, quiet_for=0.1)
         assert refused(*servers) == [], name
         assert idle(rules, *servers) == set(), name
+
+
+@pytest.mark.parametrize("by", ["sample", "streams", "reads"])
+def test_comparing_keys(pair: Pair, by: str) -> None:
+    with pair.source.client() as client:
+        dataset.fill(client, keys=200)
+    pair.follow()
+    with pair.target.client() as replica:  # one key to look at again
+        replica.config_set("replica-read-only", "no")
+        replica.set("key:1", "another value")
+    rules = ["~*", *line("counts"), *line("sample"), *line("since-7.0")]
+    if by != "sample":
+        rules += [*line(by), *line("functions")]
+    given = Given(
+        source=user(pair.source, *rules),
+        target=user(pair.target, *rules, *line("since-7.4")),
+        journal_dir=pair.journal_dir,
+    )
+    with pytest.raises(rb.Refused) as differs:
+        if by == "sample":
+            rb.verify(**given, level="sample", sample_keys=1000)
+        else:
+            rb.verify(**given, level="full", by=by)
+    assert differs.value.reason == "values_differ"
+    assert refused(pair.source, pair.target) == []
+
+
+def test_a_login_for_replication(pair: Pair) -> None:
+    put(pair.source, 10)
+    own = [rule for rule in line("upgrade") if rule not in {"+psync", "+replconf"}]
+    given = under(pair, *own)
+    for one in (pair.source, pair.target):
+        one.call("ACL", "SETUSER", "sync", "reset", "on", f">{SECRET}", *line("replication"))
+    rb.replicate(**given, replication_user="sync", replication_password=SECRET)
+    rb.wait_synced(**given)
+    rb.switchover(**given, replication_user="sync", replication_password=SECRET)
+    assert rb.status(**given).warm
+    assert refused(pair.source, pair.target) == []
 
 
 def test_steps_on_one_server(pair: Pair) -> None:
