@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Expires a little before the pause ends.
-const KEY: &str = "redis-baton:deadline";
+pub const KEY: &str = "redis-baton:deadline";
 
 /// How long one command may take.
 const REPLY: Duration = Duration::from_secs(1);

@@ -70,7 +70,7 @@ pub struct ServerFacts {
     /// Names of the modules loaded.
     pub modules: Vec<String>,
     /// Needed commands that it refused to our account.
-    pub denied: Vec<String>,
+    pub denied: Vec<Denied>,
     /// Whether a sentinel is connected.
     pub watched_by_sentinel: bool,
     /// Its clock, in seconds since 1970.
@@ -79,6 +79,15 @@ pub struct ServerFacts {
     pub loopback: bool,
     /// Whether we speak TLS to it.
     pub over_tls: bool,
+}
+
+/// A command that a server refuses to our account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// The command.
+    pub command: String,
+    /// The ACL rule that would allow it; none where the server does not know it by this name.
+    pub rule: Option<String>,
 }
 
 /// What is known of the two together, and what is wished.
@@ -162,8 +171,17 @@ pub fn findings(source: &ServerFacts, target: &ServerFacts, pair: &PairFacts) ->
 
 fn permissions(found: &mut Findings, servers: [&ServerFacts; 2]) {
     for server in servers.into_iter().filter(|server| !server.denied.is_empty()) {
-        let what = format!("user {} may not run {}", server.user, server.denied.join(", "));
-        found.block(Code::PermissionDenied, server, what, "grant it, or give another user");
+        let commands: Vec<_> = server.denied.iter().map(|denied| denied.command.as_str()).collect();
+        let rules: Vec<_> = server.denied.iter().filter_map(|denied| denied.rule.as_deref()).collect();
+        let what = format!("user {} may not run {}", server.user, commands.join(", "));
+        let mut remedies = Vec::new();
+        if !rules.is_empty() {
+            remedies.push(format!("ACL SETUSER {} {}, or give another user", server.user, rules.join(" ")));
+        }
+        if rules.len() < commands.len() {
+            remedies.push("what was renamed or disabled (rename-command) must have its name".to_owned());
+        }
+        found.block(Code::PermissionDenied, server, what, &remedies.join("; "));
     }
 }
 

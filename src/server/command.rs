@@ -67,6 +67,19 @@ impl Command {
         self.words.first().and_then(|word| std::str::from_utf8(word).ok()).unwrap_or_default()
     }
 
+    /// What it is called: its first word, of a command that has subcommands the first two.
+    pub fn called(&self) -> String {
+        const HAVE_SUBCOMMANDS: [&str; 7] = ["ACL", "CLIENT", "COMMAND", "CONFIG", "FUNCTION", "MODULE", "XINFO"];
+        let words = if HAVE_SUBCOMMANDS.contains(&self.name()) { 2 } else { 1 };
+        let words = self.words.iter().take(words).map(|word| String::from_utf8_lossy(word));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The ACL rule that allows it.
+    pub fn rule(&self) -> String {
+        format!("+{}", self.called().to_lowercase().replace(' ', "|"))
+    }
+
     pub(super) fn packed(&self) -> redis::Cmd {
         let mut command = redis::Cmd::with_capacity(self.words.len(), self.words.iter().map(Vec::len).sum());
         for word in &self.words {
@@ -98,6 +111,13 @@ impl fmt::Debug for Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rule_that_allows_a_command_names_its_subcommand() {
+        assert_eq!(Command::config_set("save", "").rule(), "+config|set");
+        assert_eq!(Command::replicaof_no_one().rule(), "+replicaof");
+        assert_eq!(Command::new(["MULTI"]).rule(), "+multi");
+    }
 
     #[test]
     fn secrets_are_masked_and_empty_words_are_visible() {

@@ -295,8 +295,14 @@ impl Server {
                 Error::new(Code::AuthFailed, format!("the login was refused: {}", said.text))
             }
             "NOPERM" => {
+                // A denied command is named by the server, but with keys and channels it says only that.
+                let missing = match said.text.as_str() {
+                    text if text.contains("permissions to run") => command.rule(),
+                    text if text.contains("channel") => "that channel".to_owned(),
+                    _ => "those keys".to_owned(),
+                };
                 Error::new(Code::PermissionDenied, format!("user {} may not run {command}: {}", self.user(), said.text))
-                    .remedy("grant it, or give another user")
+                    .remedy(format!("allow it {missing} (ACL SETUSER {}), or give another user", self.user()))
             }
             "LOADING" => Error::new(Code::Loading, "is loading its data set").remedy("wait until it has finished"),
             "BUSY" => Error::new(Code::CommandFailed, "is busy with a script or function")

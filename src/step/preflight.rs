@@ -7,12 +7,13 @@ use serde::Serialize;
 use super::Call;
 use crate::{
     decide::{
-        findings::{Finding, Level, PARAMETERS, PairFacts, REVERSIBLE_FROM, ServerFacts, findings},
+        findings::{Denied, Finding, Level, PARAMETERS, PairFacts, REVERSIBLE_FROM, ServerFacts, findings},
         stage::Stage,
     },
     endpoint::Endpoint,
     error::{Code, Error, Result},
     facts::{finish, step_result},
+    fence,
     journal::Ports,
     pair::{Pair, see},
     redirect::{Plan, Redirect},
@@ -24,6 +25,9 @@ const SYNC_RATE: f64 = 100e6;
 
 /// How many ports above the target's are tried for the source to move to.
 const ASIDE_PORTS: u16 = 20;
+
+/// The rule for the keys that we write ourselves.
+const OWN_KEYS: &str = "~redis-baton:*";
 
 /// What is wished.
 #[derive(Clone, Default)]
@@ -191,31 +195,57 @@ fn module(module: redis::Value) -> Option<String> {
 /// Needed commands that the server refuses to our account. Each is asked for with an argument that the command
 /// itself refuses, after the permission was checked: so nothing happens, on any version, and a command that was
 /// renamed away is found too.
-async fn denied(server: &Server) -> Result<Vec<String>> {
-    const PROBES: [(&str, &[&str]); 12] = [
-        ("INFO", &["INFO", "server"]),
-        ("CONFIG GET", &["CONFIG", "GET", "port"]),
-        ("CONFIG SET", &["CONFIG", "SET", "redis-baton-probe", "1"]),
-        ("REPLICAOF", &["REPLICAOF", "redis-baton-probe", "no-port"]),
-        ("CLIENT PAUSE", &["CLIENT", "PAUSE", "no-number"]),
-        ("CLIENT KILL", &["CLIENT", "KILL", "TYPE", "no-type"]),
-        ("CLIENT LIST", &["CLIENT", "LIST", "TYPE", "no-type"]),
-        ("SHUTDOWN", &["SHUTDOWN", "NO-WORD"]),
-        ("PING", &["PING"]),
-        ("ACL SETUSER", &["ACL", "SETUSER", "redis-baton-probe", "no-rule"]),
+async fn denied(server: &Server) -> Result<Vec<Denied>> {
+    const PROBES: [&[&str]; 12] = [
+        &["INFO", "server"],
+        &["CONFIG", "GET", "port"],
+        &["CONFIG", "SET", "redis-baton-probe", "1"],
+        &["REPLICAOF", "redis-baton-probe", "no-port"],
+        &["CLIENT", "PAUSE", "no-number"],
+        &["CLIENT", "KILL", "TYPE", "no-type"],
+        &["CLIENT", "LIST", "TYPE", "no-type"],
+        &["SHUTDOWN", "NO-WORD"],
+        &["PING"],
+        &["ACL", "SETUSER", "redis-baton-probe", "no-rule"],
         // An empty transaction. Where only EXEC is refused, that discards it.
-        ("MULTI", &["MULTI"]),
-        ("EXEC", &["EXEC"]),
+        &["MULTI"],
+        &["EXEC"],
+    ];
+    // A transaction with a command that lacks its argument, so it is refused as a whole.
+    const FENCE_PROBES: [&[&str]; 7] = [
+        &["MULTI"],
+        &["SET", fence::KEY, "1", "PX", "1"],
+        &["WATCH", fence::KEY],
+        &["PTTL", fence::KEY],
+        &["MONITOR"],
+        &["ECHO"],
+        &["EXEC"],
     ];
     // Users are carried to the target only.
-    let needed = |name: &str| name != "ACL SETUSER" || server.side == Side::Target;
-    let commands: Vec<_> = PROBES.iter().map(|(_, words)| Command::new(*words)).collect();
+    let needed = |words: &&&[&str]| server.side == Side::Target || words[0] != "ACL";
+    let mut denied = refused_to_us(server, PROBES.iter().filter(needed)).await?;
+    let fenced = server.side == Side::Source && !server.identity.has_redis(REVERSIBLE_FROM);
+    // Without MULTI it would be carried out.
+    if fenced && denied.is_empty() {
+        denied = refused_to_us(server, FENCE_PROBES.iter()).await?;
+    }
+    Ok(denied)
+}
+
+/// Those of these commands that our account may not run, or not with their key, or that have another name.
+async fn refused_to_us(server: &Server, probes: impl Iterator<Item = &&'static [&'static str]>) -> Result<Vec<Denied>> {
+    let commands: Vec<_> = probes.map(|words| Command::new(*words)).collect();
     let replies = server.pipeline(&commands).await?;
-    let denied = PROBES.iter().zip(replies).filter_map(|((name, _), reply)| {
-        let said = reply.err()?;
+    let denied = commands.iter().zip(replies).filter_map(|(command, reply)| {
+        let said = reply.err()?.text;
         // A refused EXEC says EXECABORT first.
-        (needed(name) && (said.text.contains("NOPERM") || said.text.contains("unknown command")))
-            .then(|| (*name).to_owned())
+        let rule = match () {
+            () if said.contains("NOPERM") && said.contains("permissions to run") => Some(command.rule()),
+            () if said.contains("NOPERM") => Some(OWN_KEYS.to_owned()),
+            () if said.contains("unknown command") => None,
+            () => return None,
+        };
+        Some(Denied { command: command.called(), rule })
     });
     Ok(denied.collect())
 }

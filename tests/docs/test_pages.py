@@ -76,7 +76,7 @@ def test_the_site_has_each_page_once() -> None:
 
 
 def median(way: str, column: int) -> float:
-    """Return the median of a way in the first table of docs/figures.md."""
+    """Return the median of a way in the first table of docs/figures.md, as it is rounded there."""
     figures = (REPOSITORY / "docs" / "figures.md").read_text("utf-8")
     row = next(line for line in figures.splitlines() if line.startswith(f"| {way} |"))
     return float(row.split("|")[column].split()[0].replace(",", ""))
