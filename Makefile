@@ -144,6 +144,13 @@ load: $(LOAD) ## the load client of tests, demo and bench
 servers: ## the real servers, into the cache
 	tests/support/fetch-servers
 
+.PHONY: browser
+browser: ## headless Chromium, which a test opens the report in: Debian's package, as root
+	@if command -v chromium >/dev/null; then exit; \
+	elif [[ $$(id -u) = 0 ]] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium >/dev/null; \
+	else echo "install Chromium yourself, or the test that opens the report is skipped" >&2; fi
+
 .PHONY: clean
 clean: ## remove what was built here; the cache of servers stays
 	rm -rf $(VENV) $(TARGET) site .mypy_cache .pytest_cache .ruff_cache .ansible

@@ -106,6 +106,17 @@ pub enum Record {
     },
 }
 
+/// A record, and when it was written.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Dated {
+    /// Seconds since 1970.
+    #[serde(default)]
+    pub at: f64,
+    /// What was written.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
 /// The ports a server listens on; 0 where it does not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ports {
@@ -248,6 +259,11 @@ impl Journal {
 
     /// All records, oldest first. A last line that a crash cut short is passed over.
     pub fn records(&self) -> Result<Vec<Record>> {
+        Ok(self.dated()?.into_iter().map(|dated| dated.record).collect())
+    }
+
+    /// The same, each with the time at which it was written.
+    pub fn dated(&self) -> Result<Vec<Dated>> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -13,6 +13,7 @@
 //! - [`journal`]: what can't be read back from the servers later.
 //! - [`chronicle`]: what the calls of an upgrade leave behind for whoever wants to know afterwards.
 //! - [`watch`]: what goes on beside a step, such as samples of both servers; [`probe`]: what a client sees of it.
+//! - `report`: the account of an upgrade for people, from the journal and the chronicle: as JSON, HTML and metrics.
 //! - [`rdb`]: what a server's data, as it is written to files and sent to replicas, holds.
 //! - [`host`]: the host this runs on: a server's process, its directory, its unit; memory and disk.
 //! - [`server`]: one typed connection; the only place where commands leave.
@@ -34,6 +35,7 @@ pub mod probe;
 pub mod rdb;
 pub mod redirect;
 pub mod relay;
+mod report;
 pub mod run;
 pub mod server;
 pub mod side;

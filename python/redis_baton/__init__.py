@@ -30,6 +30,7 @@ from ._core import (
     Relay,
     RelayConnection,
     Replicate,
+    Report,
     RestartRequired,
     Retire,
     Status,
@@ -57,6 +58,7 @@ wait_quiescent = checked(_core.wait_quiescent)
 promote = checked(_core.promote)
 persistence = checked(_core.persistence)
 relay = checked(_core.relay)
+report = checked(_core.report)
 retire = checked(_core.retire)
 rollback = checked(_core.rollback)
 status = checked(_core.status)
@@ -88,6 +90,7 @@ __all__ = [
     "Relay",
     "RelayConnection",
     "Replicate",
+    "Report",
     "RestartRequired",
     "Retire",
     "Status",
@@ -110,6 +113,7 @@ __all__ = [
     "promote",
     "relay",
     "replicate",
+    "report",
     "retire",
     "rollback",
     "status",

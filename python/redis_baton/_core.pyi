@@ -41,6 +41,7 @@ __all__ = [
     "Relay",
     "RelayConnection",
     "Replicate",
+    "Report",
     "RestartRequired",
     "Retire",
     "Status",
@@ -61,6 +62,7 @@ __all__ = [
     "promote",
     "relay",
     "replicate",
+    "report",
     "retire",
     "rollback",
     "run_relay",
@@ -1137,6 +1139,57 @@ class StepReport:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
+class Report:
+    """What `report` returns."""
+
+    @property
+    def outcome(self) -> str:
+        """How things stood when the last call had ended.
+
+        `nothing` (was done), `following` (the source serves, nothing was handed over), `failed`
+        (the same, after a call that failed), `undone` (a handover was taken back: the source serves),
+        `interrupted` (a handover or the last call has no end), `switched` (the target serves),
+        `rolled_back` (the source serves again) or `retired` (the target serves, the source was
+        shut down).
+        """
+    @property
+    def sentence(self) -> str:
+        """The outcome, what it cost clients and whether the data was compared, in one sentence."""
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """Each call of a step, oldest first.
+
+        `call`, `step`, `version`, `controller`, `pid`, `began`, `ended` (None where it has no end),
+        `seconds`, `outcome` (`done`, `failed` or `unended`), `changed`, `error`, `steps`, `phases`
+        and `hooks`. Times are seconds since 1970.
+        """
+    @property
+    def data(self) -> dict[str, Any]:
+        """All of it, as in the JSON file: docs/report.md lists its parts."""
+    @property
+    def changed(self) -> bool:
+        """Whether a file was written; in a dry run, whether one would be."""
+    @property
+    def before(self) -> dict[str, Any]:
+        """Empty: no server is asked."""
+    @property
+    def after(self) -> dict[str, Any]:
+        """Likewise."""
+    @property
+    def actions(self) -> list[str]:
+        """The files that were written."""
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds the step took."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return all of it as plain dicts, lists, strings and numbers."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
 class Status:
     """What `status` returns."""
 
@@ -1642,6 +1695,40 @@ def status(
         BatonError: the servers' roles fit no stage (Refused), or one can't be asked
             (ConnectionFailed), state `unchanged`; a handover stands half-way (Failed `half_done`,
             Refused `history_lost`), state `interrupted`.
+    """
+
+def report(
+    *,
+    source: Endpoint | str,
+    target: Endpoint | str,
+    html: str | PathLike[str] | None = None,
+    json: str | PathLike[str] | None = None,
+    prometheus: str | PathLike[str] | None = None,
+    dry_run: bool = False,
+    journal_dir: str | PathLike[str] | None = None,
+    on_event: _OnEvent | None = None,
+) -> Report:
+    """Tell what has happened to a pair: who serves, what it cost, what was sent and seen.
+
+    It reads the journal and the chronicle of the pair where the steps have run, and connects to no
+    server. A file is written as a whole or not at all, and only where its content changes.
+
+    Args:
+        source: the live master of the beginning, as an Endpoint or a URL, by the address it had
+            when the upgrade began.
+        target: the new instance, likewise.
+        html: path of a page for people, which needs nothing beside it; None for none.
+        json: path of the same for machines; None for none.
+        prometheus: path of metrics for the textfile collector of node_exporter; None for none.
+        dry_run: write no file.
+        journal_dir: where journals are kept; None for `$XDG_STATE_HOME/redis-baton` or
+            `~/.local/state/redis-baton`.
+        on_event: called with a dict for every event; what it raises stops the step at its next
+            safe point.
+
+    Raises:
+        BatonError: a file can't be written (InvalidInput), or the journal can't be read (Failed
+            `journal_failed`). State `unchanged`: no server is ever changed.
     """
 
 def relay(

@@ -113,6 +113,7 @@ result_methods!(
     crate::step::promote::Promote,
     crate::step::relay::Relay,
     crate::step::replicate::Replicate,
+    crate::step::report::Report,
     crate::step::retire::Retire,
     crate::step::status::Status,
     crate::step::switchover::Switchover,

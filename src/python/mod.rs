@@ -21,7 +21,7 @@ mod _core {
     use super::relay::run_relay;
     #[pymodule_export]
     use super::steps::{
-        clients, config, launch, persistence, preflight, promote, relay, replicate, retire, rollback, status,
+        clients, config, launch, persistence, preflight, promote, relay, replicate, report, retire, rollback, status,
         switchover, upgrade, verify, wait_quiescent, wait_ready, wait_synced,
     };
     #[pymodule_export]
@@ -44,6 +44,7 @@ mod _core {
             promote::Promote,
             relay::Relay,
             replicate::Replicate,
+            report::Report,
             retire::Retire,
             status::Status,
             switchover::Switchover,

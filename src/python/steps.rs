@@ -17,7 +17,7 @@ use crate::{
     decide::persistence::Wanted,
     step::{
         self, clients::Clients, config::Config, launch::Launch, persistence::Persistence, preflight::Preflight,
-        promote::Promote, relay::Relay, replicate::Replicate, retire::Retire, seconds, status::Status,
+        promote::Promote, relay::Relay, replicate::Replicate, report::Report, retire::Retire, seconds, status::Status,
         switchover::Switchover, verify::Verify, wait_quiescent::WaitQuiescent, wait_ready::WaitReady,
         wait_synced::WaitSynced,
     },
@@ -518,6 +518,27 @@ pub fn status(
 ) -> PyResult<Status> {
     Common { source, target, dry_run, break_lock: false, journal_dir, on_event }
         .look(py, |call| Ok(async move { step::status::status(&call).await }))
+}
+
+/// Tell what has happened to a pair, from what its calls have left behind.
+#[pyfunction]
+#[pyo3(signature = (*, source, target, html=None, json=None, prometheus=None, dry_run=false, journal_dir=None,
+    on_event=None))]
+pub fn report(
+    py: Python<'_>,
+    source: &Bound<'_, PyAny>,
+    target: &Bound<'_, PyAny>,
+    html: Option<PathBuf>,
+    json: Option<PathBuf>,
+    prometheus: Option<PathBuf>,
+    dry_run: bool,
+    journal_dir: Option<PathBuf>,
+    on_event: Option<Py<PyAny>>,
+) -> PyResult<Report> {
+    Common { source, target, dry_run, break_lock: false, journal_dir, on_event }.look(py, |call| {
+        let options = step::report::Options { html, json, prometheus };
+        Ok(async move { step::report::report(&call, &options).await })
+    })
 }
 
 /// Wait until a server answers and has loaded its data, and say who it is.

@@ -17,6 +17,7 @@ pub mod promote;
 pub mod relay;
 mod replicas;
 pub mod replicate;
+pub mod report;
 pub mod retire;
 pub mod rollback;
 mod saving;

@@ -31,7 +31,8 @@ def test_the_playbook_upgrades_under_load(
     variables = {
         f"upgrade_{name}": value for name, value in connection(source, target, journal_dir).items()
     } | {"upgrade_quiet_for": 0.2, "upgrade_hooks": {"after": ["touch", str(handed_over)]}}
-    variables["upgrade_probe"] = True
+    page = journal_dir.with_name("report.html")
+    variables |= {"upgrade_probe": True, "upgrade_report": str(page)}
     with Load(port=public, rate=5000) as load:
         checked = ansible.playbook(PLAYBOOK, "--check", "--diff", variables=variables)
         assert checked.status == 0, checked.output
@@ -63,6 +64,7 @@ def test_the_playbook_upgrades_under_load(
     eventually(lambda: not source.alive, "the source has ended")
     assert_nothing_changed(ansible.playbook(PLAYBOOK, variables=until_retire))
     assert_nothing_changed(ansible.playbook(PLAYBOOK, "--check", variables=variables))
+    assert 'data-outcome="retired"' in page.read_text()
 
 
 def test_the_playbook_stops_where_it_is_told(

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -75,6 +76,11 @@ def baton(*words: object, password: str | None = PASSWORD, **env: str | None) ->
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def _hears_of_its_terminal() -> None:
+    """Undo what `nohup` has done to the whole run of tests."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def begin(*words: object, **options: Any) -> subprocess.Popen[str]:  # noqa: ANN401 # of Popen
     """Start the command, and let it run."""
     return subprocess.Popen(
@@ -85,6 +91,7 @@ def begin(*words: object, **options: Any) -> subprocess.Popen[str]:  # noqa: ANN
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
             "text": True,
+            "preexec_fn": _hears_of_its_terminal,
             **options,
         },
     )

@@ -30,7 +30,6 @@ GUIDES = (
 ELSEWHERE = {
     "docs/cli.md": "tests/cli",
     "docs/permissions.md": "tests/python",
-    "docs/report.md": "tests",
 }
 
 _BLOCK = re.compile(

@@ -138,6 +138,32 @@ def test_verify(compares: str, likewise: str, server: ServerFactory, tmp_path: P
     run_tasks(here(likewise), tmp_path / "ansible")
 
 
+@example(tells="docs/report.md python", likewise="docs/report.md yaml")
+def test_report(
+    tells: str,
+    likewise: str,
+    server: ServerFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, target = server("redis-7.0"), server("redis-8.0")
+    redis_baton.replicate(source=source.url, target=target.url)
+    monkeypatch.chdir(tmp_path)
+
+    def here(text: str) -> str:
+        text = text.replace("redis.example", source.host).replace("/var/tmp", str(tmp_path))  # noqa: S108
+        return text.replace("6379", str(source.port)).replace("6380", str(target.port))
+
+    assert run_python(here(tells))["told"].outcome == "following"
+    assert {file.name for file in tmp_path.glob("upgrade.*")} == {
+        "upgrade.html",
+        "upgrade.json",
+        "upgrade.prom",
+    }
+    run_tasks(here(likewise), tmp_path / "ansible")
+    assert "following" in (tmp_path / "redis-upgrade.html").read_text()
+
+
 @example(looks="docs/probe.md python", likewise="docs/probe.md yaml")
 def test_probe(looks: str, likewise: str, server: ServerFactory, tmp_path: Path) -> None:
     """The first example upgrades, the second finds that done."""

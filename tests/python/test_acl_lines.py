@@ -148,7 +148,7 @@ def test_comparing_keys(pair: Pair, by: Literal["streams", "reads"] | None) -> N
     with pair.target.client() as replica:  # one key to look at again
         replica.config_set("replica-read-only", "no")
         replica.set("key:1", "another value")
-    rules = ["~*", *line("counts"), *line("sample"), *line("since-7.0")]
+    rules = ["~*", *line("counts"), *line("samples"), *line("sample"), *line("since-7.0")]
     if by:
         rules += [*line(by), *line("functions")]
     given = Given(
@@ -173,6 +173,14 @@ def test_a_login_for_replication(pair: Pair) -> None:
     rb.wait_synced(**given)
     rb.switchover(**given, replication_user="sync", replication_password=SECRET)
     assert rb.status(**given).warm
+    assert refused(pair.source, pair.target) == []
+
+
+def test_the_probe(pair: Pair) -> None:
+    put(pair.source, 10)
+    done = rb.upgrade(**under(pair, *line("upgrade"), *line("probe")), probe=True, quiet_for=0.1)
+    assert done.probe is not None
+    assert done.warnings == []
     assert refused(pair.source, pair.target) == []
 
 

@@ -253,9 +253,15 @@ def test_no_right_to_monitor(server: ServerFactory, journal_dir: Path) -> None:
     given = Given(
         source=f"redis://ops:secret@{source.address}", target=target.url, journal_dir=journal_dir
     )
+    before = config_of(source)
+    with fails(rb.Refused, "permission_denied", target) as caught:
+        rb.replicate(**given)
+    assert "ACL SETUSER ops +monitor" in caught.error.remedy
+    # Nor where it is taken from the user later.
+    source.call("ACL", "SETUSER", "ops", "+monitor")
     rb.replicate(**given)
     rb.wait_synced(**given)
-    before = config_of(source)
+    source.call("ACL", "SETUSER", "ops", "-monitor")
     with pytest.raises(rb.BatonError) as failure:
         rb.switchover(**given)
     assert failure.value.state in ("unchanged", "undone")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 import redis_baton as rb
 
-from tests.python.common import Pair, assert_readable, config_of, state_of
+from tests.python.common import Pair, assert_readable, config_of, journals_of, state_of
 from tests.support.controller import Controller
 from tests.support.gate import PROMOTION, Gate
 from tests.support.servers import eventually
@@ -48,7 +48,7 @@ def assert_refused(there: Pair, *reasons: str) -> list[rb.BatonError]:
         assert_readable(error)
         errors.append(error)
         assert [state_of(one) for one in living] == before, step.__name__
-    assert not list(there.journal_dir.iterdir())
+    assert not journals_of(there)
     return errors
 
 

@@ -70,8 +70,7 @@ def _add(verb: Verb) -> None:
 
 
 for _verb in VERBS:
-    if _verb.function is not None:
-        _add(_verb)
+    _add(_verb)
 cli.add_command(cli.commands.pop("completion"))  # the last in the list
 
 

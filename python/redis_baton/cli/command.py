@@ -45,7 +45,6 @@ class VerbCommand(click.Command):
     def __init__(self, verb: Verb, callback: Callable[..., int]) -> None:
         """Make it from its step."""
         function = verb.function
-        assert function is not None  # noqa: S101 # only those that are there are made
         arguments: list[click.Parameter] = [
             click.Argument([side], required=False, metavar=f"[{side.upper()}]")
             for side in verb.sides

@@ -283,7 +283,7 @@ def _wait_ready(result: Facts) -> list[str]:
         return ["It is not ready."]
     follows = f" of {result['follows']}" if result["follows"] else ""
     return [
-        f"{result['version']}, {result['role']}{follows}, {counted(result['keys'], 'key')}",
+        f"{result['version']}, {result['role']}{follows}, {counted(result['key_count'], 'key')}",
         f"process {result['process_id']}, run id {result['run_id']}",
         f"Configuration: {result['config_file'] or 'none'}",
     ]

@@ -51,7 +51,7 @@ def perform(verb: Verb, values: Values, verbs: Sequence[Verb]) -> int:
     passwords.take_ours()
     ours = {name: values.pop(name) for name in NOT_OF_STEP}
     path = ours["config_path"]
-    known = {one.name: set(_options(one)) for one in verbs if one.function is not None}
+    known = {one.name: set(parameters_of(one.function)) for one in verbs}
     settings = Settings(Path(path) if path is not None else None, known)
     named = {side: values.pop(side) for side in verb.sides}
     probe_at = values.pop("probe_at", None)
@@ -103,15 +103,10 @@ class _Call:
         return facts
 
 
-def _options(verb: Verb) -> dict[str, inspect.Parameter]:
-    assert verb.function is not None  # noqa: S101 # only those that are there are asked for
-    return parameters_of(verb.function)
-
-
 def _wishes(verb: Verb, values: Values, settings: Settings) -> Values:
     """Return what was wished: in the file, and on the command line, which goes before."""
-    parameters = _options(verb)
-    names = set(inspect.signature(verb.function or rb.upgrade).parameters)
+    parameters = parameters_of(verb.function)
+    names = set(inspect.signature(verb.function).parameters)
     wishes = settings.options(verb.step, names)
     redirect_options = values.pop("redirect_option", ())
     for name, value in values.items():

@@ -38,9 +38,9 @@ class Verb:
         return self.step_name or self.name.replace("-", "_")
 
     @property
-    def function(self) -> Callable[..., Any] | None:
-        """The function; None where the library does not have it."""
-        found: Callable[..., Any] | None = getattr(rb, self.step, None)
+    def function(self) -> Callable[..., Any]:
+        """The function."""
+        found: Callable[..., Any] = getattr(rb, self.step)
         return found
 
     @property
