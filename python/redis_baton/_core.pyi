@@ -1147,8 +1147,8 @@ class Report:
         """How things stood when the last call had ended.
 
         `nothing` (was done), `following` (the source serves, nothing was handed over), `failed`
-        (the same, after a call that failed), `undone` (a handover was taken back: the source serves),
-        `interrupted` (a handover or the last call has no end), `switched` (the target serves),
+        (the same, after a call that failed), `undone` (a handover was taken back: the source
+        serves), `interrupted` (a handover or the last call has no end), `switched` (the target serves),
         `rolled_back` (the source serves again) or `retired` (the target serves, the source was
         shut down).
         """

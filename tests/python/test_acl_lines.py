@@ -178,7 +178,10 @@ def test_a_login_for_replication(pair: Pair) -> None:
 
 def test_the_probe(pair: Pair) -> None:
     put(pair.source, 10)
-    done = rb.upgrade(**under(pair, *line("upgrade"), *line("probe")), probe=True, quiet_for=0.1)
+    given = under(pair, *line("upgrade"), *line("probe"))
+    rb.replicate(**given)
+    rb.wait_synced(**given)
+    done = rb.switchover(**given, probe=True)
     assert done.probe is not None
     assert done.warnings == []
     assert refused(pair.source, pair.target) == []

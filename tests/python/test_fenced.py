@@ -11,7 +11,7 @@ import redis_baton as rb
 
 from tests.python.common import Given, Pair, config_of, fails, put, records_of
 from tests.support.controller import Controller
-from tests.support.gate import PROMOTION, SHUTDOWN, Gate
+from tests.support.gate import FENCE, PROMOTION, SHUTDOWN, Gate
 from tests.support.load import Load
 from tests.support.servers import Instance, eventually
 
@@ -110,9 +110,8 @@ def test_a_target_that_hangs_until_the_pause_is_over_changes_nothing(pair: Pair)
         pair.target.freeze()
         threading.Timer(0.6, pair.target.thaw).start()
 
-    # The fenced pause is the last command of its transaction.
     with (
-        Gate(pair.source.port, b"$7\r\nMONITOR", hang) as gate,
+        Gate(pair.source.port, FENCE, hang) as gate,
         Load(port=pair.source.port) as load,
     ):
         given = Given(**{**pair.given, "source": through(gate)})
@@ -210,7 +209,7 @@ def test_without_a_guard_a_rerun_finishes_it(pair: Pair, redirect: Any) -> None:
 def test_a_target_that_dies_before_the_shutdown_changes_nothing(pair: Pair) -> None:
     pair.follow()
     before = config_of(pair.source)
-    with Gate(pair.source.port, b"$7\r\nMONITOR", pair.target.kill) as gate:
+    with Gate(pair.source.port, FENCE, pair.target.kill) as gate:
         given = Given(**{**pair.given, "source": through(gate)})
         with pytest.raises(rb.BatonError) as failure:
             rb.switchover(**given)

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-# What only the demotion, the promotion, the end of the pause and the shutdown have in them: the
+# What only the demotion, the promotion, the pause, its end and the shutdown have in them: the
 # probes of the preflight name some of the same commands.
 DEMOTION = b"SKIPME"
 PAUSE = b"$5\r\nPAUSE\r\n$4\r\n1000\r\n"
 PROMOTION = b"$2\r\nNO\r\n$3\r\nONE"
 UNPAUSE = b"UNPAUSE"
+FENCE = b"$7\r\nMONITOR\r\n*3"  # the pause before 6.2 comes with it
 SHUTDOWN = b"$8\r\nSHUTDOWN\r\n$6\r\nNOSAVE"
 
 
