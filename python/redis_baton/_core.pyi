@@ -1148,9 +1148,9 @@ class Report:
 
         `nothing` (was done), `following` (the source serves, nothing was handed over), `failed`
         (the same, after a call that failed), `undone` (a handover was taken back: the source
-        serves), `interrupted` (a handover or the last call has no end), `switched` (the target serves),
-        `rolled_back` (the source serves again) or `retired` (the target serves, the source was
-        shut down).
+        serves), `interrupted` (a handover or the last call has no end), `switched` (the target
+        serves), `rolled_back` (the source serves again) or `retired` (the target serves, the
+        source was shut down).
         """
     @property
     def sentence(self) -> str:
