@@ -118,6 +118,12 @@ SANITY_ARGS ?=
 collection-sanity: $(DEV_READY) ## every ansible-test sanity: make collection-sanity CORE=2.18 SANITY_ARGS='--test validate-modules'
 	tests/support/ansible-test $(if $(CORE),--core $(CORE)) sanity $(SANITY_ARGS)
 
+# Each module in check mode, for real, again and with what it refuses, as ansible-test runs it.
+INTEGRATION_ARGS ?=
+.PHONY: collection-integration
+collection-integration: setup ## the modules under ansible-test: make collection-integration INTEGRATION_ARGS=switchover
+	tests/support/ansible-test integration $(INTEGRATION_ARGS)
+
 .PHONY: format
 format: $(DEV_READY) ## lay out the code as the checks want it
 	cargo fmt --all

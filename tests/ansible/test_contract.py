@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import subprocess
 from typing import Any
 
@@ -56,6 +57,14 @@ def test_there_is_a_module_per_step() -> None:
         if inspect.isroutine(getattr(redis_baton, name)) and name.islower()
     }
     assert set(MODULES) == steps
+
+
+def test_each_module_is_in_an_action_group_and_has_an_integration_target() -> None:
+    runtime = (COLLECTION / "meta" / "runtime.yml").read_text("utf-8")
+    assert sorted(re.findall(r"^    - (\w+)$", runtime, re.MULTILINE)) == MODULES
+    targets = COLLECTION / "tests" / "integration" / "targets"
+    names = {path.name.removesuffix("_module") for path in targets.iterdir()}
+    assert names - {"setup_redis"} == set(MODULES)
 
 
 def test_options_are_the_arguments_of_the_step(modules: dict[str, Options]) -> None:
