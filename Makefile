@@ -101,6 +101,7 @@ lint-python: $(DEV_READY) $(WHEEL_READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest redis_baton._core
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 .PHONY: lint-ansible
 lint-ansible: $(DEV_READY)
@@ -142,6 +143,10 @@ docs-serve: $(DOCS_READY) $(WHEEL_READY) ## the site at http://127.0.0.1:8000, a
 
 .PHONY: wheel
 wheel: $(WHEEL_READY) ## the Python package, into target/wheels and .venv
+
+.PHONY: dist-check
+dist-check: $(WHEEL_READY) ## the wheel in a new venv of every Python here, and the source built into one
+	$(BIN)/pytest tests/test_packaging.py -m "" $(PYTEST_ARGS)
 
 .PHONY: load
 load: $(LOAD) ## the load client of tests, demo and bench
