@@ -1477,7 +1477,8 @@ def verify(
         level: `counts` compares the key counts of every database, `sample` also some random keys
             in full, `full` every key.
         by: how every key is compared at the level `full`: by the `streams` that a replica would
-            be sent, or by `reads` of each key on both.
+            be sent, or by `reads` of each key on both. For the streams `rdbcompression` and
+            `repl-diskless-sync-delay` of the replica are set and put back, where the account may.
         sample_keys: how many random keys of every database are read at the level `sample`.
         max_differences: of how many keys that differ the result says what differs.
         max_latency: seconds that the server that serves may take to answer others while every key
