@@ -123,7 +123,8 @@ impl Server {
         collector.begun();
         let head = line.next().map_err(|e| self.broke(&e))?;
         let frame = self.frame(&head)?;
-        let mut tail = rdb::read(&mut line.0, seed, |key, content| collector.key(key, content)).map_err(|e| self.unreadable(&e))?;
+        let mut tail = rdb::read(&mut line.0, seed, |key, content| collector.key(key, content))
+            .map_err(|e| self.unreadable(&e))?;
         match frame {
             Frame::Length(length) if length == tail.offset() => {}
             Frame::Length(_) => return Err(self.unreadable(&tail.wrong_end())),

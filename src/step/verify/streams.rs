@@ -26,7 +26,12 @@ use crate::{
     pair::Pair,
     rdb::{Content, Seed},
     run::Event,
-    server::{Command, Server, elements, info::keyspace, snapshot::{Collector, Moment}, text},
+    server::{
+        Command, Server, elements,
+        info::keyspace,
+        snapshot::{Collector, Moment},
+        text,
+    },
 };
 
 /// How often it is told how far it has come.
@@ -167,13 +172,7 @@ async fn settle(
 }
 
 /// Finds the names of keys of which only the hashes are known, and takes those out of `open`.
-async fn names(
-    server: &Server,
-    at_a_time: &str,
-    seed: Seed,
-    open: &mut Keys,
-    wanted: usize,
-) -> Result<Vec<Key>> {
+async fn names(server: &Server, at_a_time: &str, seed: Seed, open: &mut Keys, wanted: usize) -> Result<Vec<Key>> {
     let server = server.reconnect().await?;
     let mut found = Vec::new();
     for database in keyspace(&server.info("keyspace").await?).into_keys() {
