@@ -67,6 +67,17 @@ def test_each_module_is_in_an_action_group_and_has_an_integration_target() -> No
     assert names - {"setup_redis"} == set(MODULES)
 
 
+def test_the_readme_names_each_module_role_and_playbook() -> None:
+    readme = (COLLECTION / "README.md").read_text("utf-8")
+    listed = re.findall(r"^\| (module|role|playbook) \[?`([\w.]+)`", readme, re.MULTILINE)
+    there = {("module", name) for name in MODULES}
+    there |= {("role", path.name) for path in (COLLECTION / "roles").iterdir()}
+    there |= {
+        ("playbook", f"baton.redis.{path.stem}") for path in (COLLECTION / "playbooks").iterdir()
+    }
+    assert sorted(listed) == sorted(there)
+
+
 def test_options_are_the_arguments_of_the_step(modules: dict[str, Options]) -> None:
     for name, options in modules.items():
         own = {
