@@ -155,6 +155,7 @@ dist: dist-wheel dist-source dist-collection ## all that a release hands out, in
 dist-wheel: $(DIST_READY) ## the wheel for every Python from 3.9 and every glibc from 2.17
 	rm -f dist/*.whl
 	PATH=$(abspath $(BIN)):$$PATH maturin build --release --locked --zig --compatibility manylinux2014 --out dist
+	$(BIN)/python -m tests.support.crate_licences dist/*.whl
 
 .PHONY: dist-source
 dist-source: $(DIST_READY) ## the source, which pip builds where no wheel fits

@@ -102,6 +102,18 @@ def test_what_is_handed_out_runs_on_every_glibc_since_2_17(handed_out: Path) -> 
     assert int(minor) <= 17, said.stdout
 
 
+@pytest.mark.long
+def test_the_licences_of_the_crates_are_passed_on(
+    handed_out: Path, components: list[dict[str, Any]]
+) -> None:
+    with zipfile.ZipFile(handed_out) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith("/licenses/crates.txt")]
+        text = archive.read(name).decode()
+    crates = re.findall(r"^(\S+ \S+): ", text, re.MULTILINE)
+    assert crates == [f"{one['name']} {one['version']}" for one in components]
+    assert text.count("Permission is hereby granted") > 10
+
+
 def found(python: str) -> str | None:
     """Return one that runs: version managers put shims on PATH for versions that do not."""
     managed = Path.home().glob(f".pyenv/versions/{python.removeprefix('python')}.*/bin/{python}")
