@@ -81,7 +81,7 @@ test-ansible: setup ## the collection on real servers
 	$(BIN)/pytest tests/ansible $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: setup dist ## the tests that `make test` leaves out, since they take minutes
+test-long: setup dist-wheel ## the tests that `make test` leaves out, since they take minutes
 	$(BIN)/pytest -m long $(PYTEST_ARGS)
 
 .PHONY: test-systemd
