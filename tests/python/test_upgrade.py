@@ -164,3 +164,20 @@ def test_a_rerun_goes_on_wherever_the_controller_died(pair: Pair, moments: rando
     assert report.disconnects_max <= 2, report
     assert rb.upgrade(**pair.given, quiet_for=0.2).changed is False
     assert config_of(pair.source)["repl-ping-replica-period"] == "10"
+
+
+def test_every_key_is_compared_if_that_is_wished(pair_of: PairFactory) -> None:
+    pair = pair_of("redis-7.0", "redis-8.0")
+    pair.follow(500)
+    pair.target.call("CONFIG", "SET", "replica-read-only", "no")
+    pair.target.call("SET", "key:7", "otherwise")
+    pair.target.call("CONFIG", "SET", "replica-read-only", "yes")
+    with pytest.raises(rb.Refused) as caught:
+        rb.upgrade(**pair.given, level="full", by="reads")
+    assert caught.value.reason == "values_differ"
+    assert pair.source.info("replication")["role"] == "master"
+    pair.source.call("SET", "key:7", "otherwise")
+    done = rb.upgrade(**pair.given, level="full", by="reads", quiet_for=0.1)
+    compared = {step.name: step.result for step in done.steps}["verify"]
+    assert (compared["level"], compared["compared"], compared["equal"]) == ("full", 500, True)
+    assert done.stage == "switched"

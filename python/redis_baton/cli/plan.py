@@ -71,6 +71,8 @@ def _order(
         if name == "switchover" and step["changed"] and not _is_fenced(preflight):
             # What clients see of it has its own place.
             text = "the source is demoted, the target promoted, each in one transaction"
+        if name == "verify":
+            text = COMPARES[step["result"]["level"]]
         if name == "wait_synced" and preflight and preflight["stage"] == "apart":
             estimates = preflight["estimates"]
             took, room = seconds(estimates["sync_seconds"]), size(estimates["memory_bytes"])
@@ -89,10 +91,16 @@ DOES = {
     "preflight": "looks at both, changes nothing",
     "replicate": "the target is a replica of the source already",
     "wait_synced": "until the initial sync is done",
-    "verify": "key counts, some random keys, a ping",
     "switchover": "the target is the master already",
     "wait_quiescent": "until no application uses the source any more",
     "retire": "shuts the source down",
+}
+
+
+COMPARES = {
+    "counts": "key counts, a ping",
+    "sample": "key counts, some random keys, a ping",
+    "full": "key counts, every key, a ping",
 }
 
 
