@@ -80,6 +80,10 @@ impl Command {
         format!("+{}", self.called().to_lowercase().replace(' ', "|"))
     }
 
+    pub(super) fn words(&self) -> &[Vec<u8>] {
+        &self.words
+    }
+
     pub(super) fn packed(&self) -> redis::Cmd {
         let mut command = redis::Cmd::with_capacity(self.words.len(), self.words.iter().map(Vec::len).sum());
         for word in &self.words {

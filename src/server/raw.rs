@@ -2,6 +2,7 @@
 
 use std::{ops::Range, time::Duration};
 
+use redis::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
@@ -9,7 +10,7 @@ use tokio::{
 
 use tokio_rustls::TlsConnector;
 
-use super::{RESPONSE_TIMEOUT, Said, Server};
+use super::{Command, RESPONSE_TIMEOUT, Said, Server};
 use crate::{
     endpoint::Endpoint,
     error::{Code, Error, Result},
@@ -20,6 +21,9 @@ const READ: usize = 64 << 10;
 
 /// For how much there is room from the beginning, at most.
 const MOST_AHEAD: usize = 1 << 20;
+
+/// Arrays in arrays: those of `XINFO STREAM` are four deep.
+const DEEPEST: usize = 8;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -61,6 +65,12 @@ impl Raw {
     pub fn ask(&mut self, words: &[&[u8]]) {
         self.begin(words.len());
         words.iter().for_each(|word| self.word(word));
+    }
+
+    /// The same of one that can be shown.
+    pub fn ask_for(&mut self, command: &Command) {
+        self.begin(command.words().len());
+        command.words().iter().for_each(|word| self.word(word));
     }
 
     /// Adds a command of so many words, which follow.
@@ -114,9 +124,23 @@ impl Raw {
         }
     }
 
+    /// Selects a database.
+    pub async fn select(&mut self, database: u32) -> Result<()> {
+        self.ask(&[b"SELECT", database.to_string().as_bytes()]);
+        match self.replies().await?.refusal(0) {
+            Some(said) => Err(self.refused("SELECT", &said)),
+            None => Ok(()),
+        }
+    }
+
     /// What a refusal means.
     pub fn refused(&self, command: &str, said: &Said) -> Error {
-        self.server.refused(&super::Command::new([command]), said)
+        self.server.refused(&Command::new([command]), said)
+    }
+
+    /// The server.
+    pub fn server(&self) -> &Server {
+        &self.server
     }
 }
 
@@ -207,6 +231,21 @@ pub fn bulk(reply: &[u8]) -> Option<&[u8]> {
             reply.get(head.len() + 2..)?.get(..length)
         }
         _ => None,
+    }
+}
+
+/// What a reply holds; a refusal is nil, and so is what lies deeper than any reply goes.
+pub fn value(reply: &[u8]) -> Value {
+    nested(reply, DEEPEST)
+}
+
+fn nested(reply: &[u8], deeper: usize) -> Value {
+    match reply.first() {
+        Some(b'*') if deeper > 0 => {
+            Value::Array(array(reply).into_iter().map(|element| nested(element, deeper - 1)).collect())
+        }
+        Some(b':') => number(reply).map_or(Value::Nil, Value::Int),
+        _ => bulk(reply).map_or(Value::Nil, |bytes| Value::BulkString(bytes.to_vec())),
     }
 }
 
@@ -314,10 +353,21 @@ mod tests {
                     _ => break,
                 }
             }
+            value(&bytes);
             array(&bytes);
             bulk(&bytes);
             number(&bytes);
         }
+    }
+
+    #[test]
+    fn values_are_what_the_reply_holds() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let reply = b"*4\r\n$1\r\na\r\n:-7\r\n$-1\r\n*2\r\n+b\r\n*0\r\n";
+        let inner = Value::Array(vec![text("b"), Value::Array(Vec::new())]);
+        assert_eq!(value(reply), Value::Array(vec![text("a"), Value::Int(-7), Value::Nil, inner]));
+        // Whoever sends the deepest nest there can be gets no stack for it.
+        value(&b"*1\r\n".repeat(1 << 20));
     }
 
     proptest! {

@@ -13,6 +13,7 @@ use crate::{
     server::{
         Command, Said, Server,
         info::{Identity, Product, Version},
+        raw::{Raw, value},
         text,
     },
 };
@@ -129,7 +130,7 @@ impl Reader {
     }
 
     /// Reads keys of the selected database. Keys of whatever size are read in pieces, all at the same pace.
-    pub async fn read(&self, server: &Server, names: &[&[u8]]) -> Result<Vec<Content>> {
+    pub async fn read(&self, raw: &mut Raw, names: &[&[u8]]) -> Result<Vec<Content>> {
         let expiry = if self.absolute { "PEXPIRETIME" } else { "PTTL" };
         let looks: Vec<Command> = names
             .iter()
@@ -137,13 +138,14 @@ impl Reader {
             .collect();
         let mut contents = Vec::with_capacity(names.len());
         let mut open = Vec::new();
-        let replies = ask(server, &looks).await?;
+        let field_expiry = knows_field_expiry(&raw.server().identity);
+        let replies = ask(raw, &looks).await?;
         for (n, (name, reply)) in names.iter().zip(replies.chunks(2)).enumerate() {
             let (kind, expiry) = match reply {
                 [Some(kind), Some(Value::Int(expiry))] => (text(kind)?, *expiry),
                 _ => ("none".to_owned(), -1),
             };
-            let pieces = Pieces::of(&kind, name, knows_field_expiry(&server.identity), self);
+            let pieces = Pieces::of(&kind, name, field_expiry, self);
             contents.push(Content {
                 foreign: (pieces.is_none() && kind != "none").then(|| kind.clone()),
                 kind,
@@ -156,7 +158,7 @@ impl Reader {
         }
         while !open.is_empty() {
             let commands: Vec<Command> = open.iter().filter_map(|(_, pieces)| pieces.next()).collect();
-            let replies = ask(server, &commands).await?;
+            let replies = ask(raw, &commands).await?;
             let mut still = Vec::new();
             for ((n, mut pieces), reply) in open.into_iter().zip(replies) {
                 match reply {
@@ -190,20 +192,18 @@ fn knows_field_expiry(identity: &Identity) -> bool {
 }
 
 /// Sends commands in one go; none for a reply that says that the key is gone or has another type by now.
-async fn ask(server: &Server, commands: &[Command]) -> Result<Vec<Option<Value>>> {
+async fn ask(raw: &mut Raw, commands: &[Command]) -> Result<Vec<Option<Value>>> {
     let changed = |said: &Said| {
         matches!(said.word.as_str(), "WRONGTYPE" | "NOGROUP") || said.text.to_lowercase().contains("no such key")
     };
-    let replies = server.pipeline(commands).await?;
-    commands
-        .iter()
-        .zip(replies)
-        .map(|(command, reply)| match reply {
-            Ok(value) => Ok(Some(value)),
-            Err(said) if changed(&said) => Ok(None),
-            Err(said) => Err(server.refused(command, &said)),
-        })
-        .collect()
+    commands.iter().for_each(|command| raw.ask_for(command));
+    let replies = raw.replies().await?;
+    let values = commands.iter().enumerate().map(|(n, command)| match replies.refusal(n) {
+        None => Ok(Some(value(replies.of(n)))),
+        Some(said) if changed(&said) => Ok(None),
+        Some(said) => Err(raw.server().refused(command, &said)),
+    });
+    values.collect()
 }
 
 impl Content {

@@ -62,12 +62,8 @@ impl Lane {
 
     /// Selects a database on both.
     pub async fn select(&mut self, database: u32) -> Result<()> {
-        for raw in [&mut self.master, &mut self.replica] {
-            raw.ask(&[b"SELECT", database.to_string().as_bytes()]);
-            let replies = raw.replies().await?;
-            refuse(raw, &replies, 0, "SELECT")?;
-        }
-        Ok(())
+        self.master.select(database).await?;
+        self.replica.select(database).await
     }
 
     /// The next page of names, and the cursor after it.

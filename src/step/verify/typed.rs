@@ -16,7 +16,7 @@ use crate::{
     error::Result,
     pair::Pair,
     run::Deadline,
-    server::{Command, Server},
+    server::{Command, Server, raw::Raw},
 };
 
 /// How many keys are looked at together at first. Those that do not rest for so long are then looked at in smaller
@@ -76,24 +76,29 @@ pub(crate) async fn settle(
     }
 }
 
-/// A connection to each.
+/// Looks at keys of both.
 pub(crate) struct Eyes<'a> {
     pair: &'a Pair,
+    /// By which it is told whether keys rest.
     master: Server,
     replica: Server,
     reader: Reader,
-    /// The database that both have selected.
+    /// By which keys are read.
+    here: Raw,
+    there: Raw,
+    /// The database that all have selected.
     database: Option<u32>,
 }
 
 impl<'a> Eyes<'a> {
     pub async fn open(pair: &'a Pair, master: &Server, replica: &Server) -> Result<Self> {
-        let reader = Reader::of(master, replica);
         Ok(Eyes {
             pair,
             master: master.reconnect().await?,
             replica: replica.reconnect().await?,
-            reader,
+            reader: Reader::of(master, replica),
+            here: Raw::open(master).await?,
+            there: Raw::open(replica).await?,
             database: None,
         })
     }
@@ -104,39 +109,41 @@ impl<'a> Eyes<'a> {
         if self.database.replace(database) != Some(database) {
             let select = Command::new(["SELECT", &database.to_string()]);
             self.master.read(&select).await?;
-            self.replica.read(&select).await?;
+            self.here.select(database).await?;
+            self.there.select(database).await?;
         }
-        judge(self.pair, &self.master, &self.replica, &self.reader, keys).await
+        self.judge(keys).await
     }
-}
 
-async fn judge(pair: &Pair, master: &Server, replica: &Server, reader: &Reader, keys: &[Key]) -> Result<Vec<Verdict>> {
-    let names: Vec<&[u8]> = keys.iter().map(|key| key.name.as_slice()).collect();
-    let (here, there) = tokio::try_join!(reader.read(master, &names), reader.read(replica, &names))?;
-    let mut verdicts: Vec<Verdict> = here.iter().zip(&there).map(|(here, there)| at_once(here, there)).collect();
-    let open: Vec<usize> = (0..names.len()).filter(|n| matches!(verdicts[*n], Verdict::Moving)).collect();
-    if open.is_empty() || pair.run.dry {
-        return Ok(verdicts);
+    async fn judge(&mut self, keys: &[Key]) -> Result<Vec<Verdict>> {
+        let Eyes { pair, master, replica, reader, here: raw_master, there: raw_replica, .. } = self;
+        let names: Vec<&[u8]> = keys.iter().map(|key| key.name.as_slice()).collect();
+        let (here, there) = tokio::try_join!(reader.read(raw_master, &names), reader.read(raw_replica, &names))?;
+        let mut verdicts: Vec<Verdict> = here.iter().zip(&there).map(|(here, there)| at_once(here, there)).collect();
+        let open: Vec<usize> = (0..names.len()).filter(|n| matches!(verdicts[*n], Verdict::Moving)).collect();
+        if open.is_empty() || pair.run.dry {
+            return Ok(verdicts);
+        }
+        let names: Vec<&[u8]> = open.iter().map(|n| names[*n]).collect();
+        let watch = names.iter().fold(Command::new(["WATCH"]), |command, name| command.word(name));
+        master.read(&watch).await?;
+        let first = reader.read(raw_master, &names).await?;
+        // The stream may not have begun: after a diskless sync it waits for the replica's once-a-second cron.
+        let arrived = reached(pair, replica, master.replication().await?.offset).await?;
+        let there = reader.read(raw_replica, &names).await?;
+        // It tells of a key that has expired meanwhile, which WATCH before 6.2 does not.
+        let second = reader.read(raw_master, &names).await?;
+        let rested = arrived && untouched(master).await?;
+        for (((n, first), there), second) in open.into_iter().zip(&first).zip(&there).zip(&second) {
+            verdicts[n] = match at_once(second, there) {
+                Verdict::Moving if rested && first.same(second) && !there.torn => {
+                    Verdict::Differs(content::what_differs(second, there, [master.called, replica.called]))
+                }
+                verdict => verdict,
+            };
+        }
+        Ok(verdicts)
     }
-    let names: Vec<&[u8]> = open.iter().map(|n| names[*n]).collect();
-    let watch = names.iter().fold(Command::new(["WATCH"]), |command, name| command.word(name));
-    master.read(&watch).await?;
-    let first = reader.read(master, &names).await?;
-    // The stream may not have begun: after a diskless sync it waits for the replica's once-a-second cron.
-    let arrived = reached(pair, replica, master.replication().await?.offset).await?;
-    let there = reader.read(replica, &names).await?;
-    // It tells of a key that has expired meanwhile, which WATCH before 6.2 does not.
-    let second = reader.read(master, &names).await?;
-    let rested = arrived && untouched(master).await?;
-    for (((n, first), there), second) in open.into_iter().zip(&first).zip(&there).zip(&second) {
-        verdicts[n] = match at_once(second, there) {
-            Verdict::Moving if rested && first.same(second) && !there.torn => {
-                Verdict::Differs(content::what_differs(second, there, [master.called, replica.called]))
-            }
-            verdict => verdict,
-        };
-    }
-    Ok(verdicts)
 }
 
 /// Ends a `WATCH`, and tells whether nobody has written to its keys meanwhile: not even something that was taken back.
