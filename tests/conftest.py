@@ -90,8 +90,9 @@ def free_ports() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep journals that no test asked for out of the user's own folder."""
+    """Keep what no test asked for out of the user's own folders: journals, and files by a name alone."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

@@ -144,11 +144,9 @@ def test_report(
     likewise: str,
     server: ServerFactory,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, target = server("redis-7.0"), server("redis-8.0")
     redis_baton.replicate(source=source.url, target=target.url)
-    monkeypatch.chdir(tmp_path)
 
     def here(text: str) -> str:
         text = text.replace("redis.example", source.host).replace("/var/tmp", str(tmp_path))  # noqa: S108
