@@ -79,6 +79,13 @@ impl Endpoint {
     /// `redis+sentinel://host:port/name` for the master that a sentinel knows by that name (`rediss+sentinel` with TLS to both;
     /// the login is the master's).
     pub fn from_url(text: &str) -> Result<Self> {
+        let endpoint = Self::read_url(text)?;
+        endpoint.check()?;
+        Ok(endpoint)
+    }
+
+    /// The same, for a URL to which more is added before it must be whole: a user's password is rarely in it.
+    pub(crate) fn read_url(text: &str) -> Result<Self> {
         // The URL may hold a password, so no message repeats it.
         let url = match url::Url::parse(text) {
             // A unix URL with a login has no host after it, which the standard for URLs does not know.
@@ -129,7 +136,6 @@ impl Endpoint {
         if endpoint.master_name.is_none() && !database.is_empty() && database.parse::<u32>().is_err() {
             return Err(Error::input("url", format!("{database:?} is not a database number")));
         }
-        endpoint.check()?;
         Ok(endpoint)
     }
 
@@ -157,8 +163,8 @@ impl Endpoint {
         if self.connect_timeout.is_zero() {
             return Err(Error::input("connect_timeout", "must be more than 0 seconds"));
         }
-        if self.user.is_some() && self.password.is_none() {
-            return Err(Error::input("password", "is missing: a user was given without one"));
+        if let (Some(user), None) = (&self.user, &self.password) {
+            return Err(Error::input("password", format!("the user {user:?} was given without one")));
         }
         match &self.tls {
             Some(_) if self.unix_socket.is_some() => Err(Error::input("tls", "a unix socket does not speak TLS")),
@@ -293,6 +299,15 @@ mod tests {
         assert!(Endpoint::from_url("redis+sentinel://s1.example/mymaster").unwrap().tls.is_none());
         assert!(e.check_address().is_err() && Endpoint::from_url("redis+sentinel://s1.example").is_err());
         assert_eq!(Endpoint::from_url("unix:///run/redis.sock").unwrap().to_string(), "/run/redis.sock");
+    }
+
+    #[test]
+    fn a_password_may_come_later_than_its_user() {
+        let mut e = Endpoint::read_url("redis://ops@h").unwrap();
+        assert!(e.check().unwrap_err().to_string().contains("ops"));
+        assert!(Endpoint::from_url("redis://ops@h").is_err());
+        e.password = Some("secret".into());
+        e.check().unwrap();
     }
 
     #[test]

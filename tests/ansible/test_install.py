@@ -66,4 +66,5 @@ def test_a_missing_library_is_named_with_its_remedy(ansible: Ansible, tmp_path: 
     result = ansible.tasks([PREFLIGHT], vars=python)["use it"].result
     assert result["reason"] == "library_missing"
     assert "redis-baton" in result["msg"]
+    assert result["remedy"] in result["msg"]
     assert "baton.redis.install" in result["remedy"]

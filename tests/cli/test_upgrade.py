@@ -128,8 +128,9 @@ def test_the_exit_status_says_how_it_ended(pair: Pair, reader: Callable[[Instanc
     [
         (["upgrade"], "SOURCE is missing"),
         (["upgrade", "a:1"], "TARGET is missing"),
-        (["upgrade", "here", "a:1"], "'here' is no URL"),
-        (["upgrade", "http://a", "a:1"], "the scheme"),
+        (["upgrade", "here", "a:1"], "SOURCE: 'here' is neither HOST:PORT nor"),
+        (["upgrade", "http://a", "a:1"], "SOURCE: url: the scheme"),
+        (["upgrade", "a:1", "redis://ops@a:2"], "TARGET: the user 'ops' was given without"),
         (["upgrade", "a:1", "a:2", "--until", "promote"], "--until"),
         (["upgrade", "a:1", "a:2", "--max-lag-bytes", "1 stone"], "not a size"),
         (["upgrade", "a:1", "a:2", "--hook", "paused"], "is not NAME=VALUE"),

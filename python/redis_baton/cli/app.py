@@ -12,11 +12,11 @@ from click.shell_completion import get_completion_class
 
 from redis_baton import BatonError, __version__
 
-from . import passwords
 from .codes import Exit, status_of
 from .command import Group, VerbCommand
 from .output import err, out
 from .perform import NotConfirmed, Stopped, perform
+from .servers import HOW_TO_LOG_IN
 from .verbs import VERBS
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from .verbs import Verb
 
 SHELLS = ("bash", "zsh", "fish")
-HOW_TO_LOG_IN = (
-    f"A user goes into the URL (redis://USER@HOST:PORT), a password into ${passwords.ANY_SERVER}, "
-    "--password-file, --ask-password or the file of --config."
-)
 # As a step that was stopped says it.
 STATE = re.compile(r"\((unchanged|undone|interrupted)")
 
@@ -101,6 +97,9 @@ def run(arguments: list[str]) -> int:
         if error.reason == "auth_failed":
             err(HOW_TO_LOG_IN)
         status = status_of(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        err(error.format_message())
+        status = Exit.USAGE
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             err(f"{error.ctx.command_path} --help says what there is.")
