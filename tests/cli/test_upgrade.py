@@ -297,6 +297,27 @@ def test_a_dry_run_of_a_look_says_what_it_saw(pair: Pair) -> None:
     assert "The target is in sync" in waited.out
 
 
+def test_what_could_not_be_compared_is_no_difference(pair: Pair) -> None:
+    pair.follow(10)
+    for one in (pair.source, pair.target):
+        one.call("ACL", "SETUSER", "part", "on", f">{PASSWORD}", "~*", "&*", "+@all", "-function")
+    users = [f"redis://part@{one.address}" for one in (pair.source, pair.target)]
+    looked = baton("verify", *users, "--journal-dir", pair.journal_dir, "--level", "full")
+    assert looked.status == 0, looked.err
+    assert "No difference was found, but not everything could be compared." in looked.out
+    assert "DIFFER" not in looked.out
+    told = baton("report", *of(pair), "--html", "upgrade.html")
+    assert "could not compare everything" in " ".join(told.out.split())
+    assert "DIFFER" not in told.out
+    assert "Written: upgrade.html" in told.out
+
+
+def test_a_handover_back_of_two_that_never_met(pair: Pair) -> None:
+    done = baton("rollback", *of(pair), "--yes")
+    assert done.status == 0, done.err
+    assert "neither follows the other" in done.out
+
+
 def test_asking_for_a_password_needs_a_terminal() -> None:
     asked = baton("status", "a:1", "a:2", "--ask-password")
     assert (asked.status, asked.out) == (2, "")

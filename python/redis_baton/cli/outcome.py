@@ -62,13 +62,12 @@ def _rollback(result: Facts) -> list[str]:
 
 def _handover(result: Facts, other: str, back: str) -> list[str]:
     masters = [one["version"] for one in result["after"].values() if one.get("role") == "master"]
-    lines = [f"{' and '.join(masters) or 'Nobody'} serves, at {result['serving']}."]
+    if len(masters) > 1:
+        return [wrapped("Both are masters, and neither follows the other. Nothing was handed over.")]
+    lines = [f"{masters[0] if masters else 'Nobody'} serves, at {result['serving']}."]
     if result["parked"] and result["warm"]:
-        lines.append(
-            wrapped(
-                f"The {other} one follows at {result['parked']}: `redis-baton {back}` goes there again."
-            )
-        )
+        again = f"`redis-baton {back}` goes there again"
+        lines.append(wrapped(f"The {other} one follows at {result['parked']}: {again}."))
     elif result["parked"]:
         lines.append(wrapped(f"The {other} one is at {result['parked']}, but not warm."))
     return lines + (_gap(result) if result["phases"] else []) + _probe(result)
@@ -309,7 +308,8 @@ def _wait_ready(result: Facts) -> list[str]:
 
 
 def _report(result: Facts) -> list[str]:
-    return [wrapped(result["sentence"])]
+    written = [f"Written: {action.removeprefix('write ')}" for action in result["actions"]]
+    return [wrapped(result["sentence"]), *written]
 
 
 # Of the steps that change something: the others have nothing to leave undone.
