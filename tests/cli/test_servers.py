@@ -52,7 +52,7 @@ def test_a_user_in_the_url_and_the_password_elsewhere(pair: Pair, tmp_path: Path
         one.call("ACL", "SETUSER", "ops", "on", ">ops-only", "~*", "&*", "+@all")
     words = [f"redis://ops@{one.address}" for one in (pair.source, pair.target)]
     words += ["--journal-dir", str(pair.journal_dir)]
-    assert baton("status", *words, password="ops-only").status == 0  # noqa: S106 # of this test
+    assert baton("status", *words, password="ops-only").status == 0
     assert baton("status", *words, "--password-file", secret, password=None).status == 0
     with Terminal("status", *words, "--ask-password") as terminal:
         for side in ("source", "target"):
@@ -182,6 +182,8 @@ def test_a_file_names_servers_and_options(pair: Pair, tmp_path: Path) -> None:
         ("[upgrade]\nredirect = 1\n", "upgrade.redirect is not a text"),
         ("[options]\nlevle = 1\n", "options.levle is not known"),
         ("[upgrad]\n", "upgrad is not known"),
+        ("[wait-synced]\n", "wait-synced is not known; it is [wait_synced]"),
+        ("[plan]\n", "plan is not known; it is [upgrade]"),
         ("source = 1", "source is not a text"),
         ("[upgrade", "is not TOML"),
         (None, "can't be read"),

@@ -13,7 +13,7 @@ import redis
 import redis_baton
 
 from tests.ansible.runner import COLLECTIONS, TOOLS, Ansible
-from tests.docs.examples import blocks, example
+from tests.docs.examples import REPOSITORY, blocks, example
 from tests.python.common import connected_to
 from tests.support.haproxy import NAME, HAProxy, find_haproxy
 from tests.support.sentinel import Sentinels
@@ -341,3 +341,29 @@ def _listens(port: int) -> bool:
     """Whether somebody listens there, as the system says."""
     with open("/proc/net/tcp") as table:  # noqa: PTH123 # no file of ours
         return re.search(rf":{port:04X} 00000000:0000 0A", table.read()) is not None
+
+
+@example(builds="docs/install.md console")
+def test_install(builds: str, tmp_path: Path) -> None:
+    """The collection is built and installed, and then it is found without the clone."""
+    if not (TOOLS / "ansible-galaxy").exists():
+        pytest.skip("there is no Ansible for this Python (it needs 3.11 or newer)")
+    found = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("ANSIBLE_")},
+        "ANSIBLE_HOME": str(tmp_path / "home"),
+        "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "installed"),
+        "PATH": f"{TOOLS}:{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+    }
+
+    def typed(command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-euc", command], cwd=REPOSITORY, env=found, capture_output=True, text=True,
+            check=False, timeout=RUN_TIME,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    for line in builds.replace("target/collection", str(tmp_path / "built")).splitlines():
+        typed(line.removeprefix("$ "))
+    assert "Replace a live Redis" in typed("ansible-doc -t role baton.redis.upgrade")

@@ -15,6 +15,7 @@ from redis_baton import BatonError, __version__
 from .codes import Exit, status_of
 from .command import Group, VerbCommand
 from .output import err, out
+from .parameters import as_typed
 from .perform import NotConfirmed, Stopped, perform
 from .servers import HOW_TO_LOG_IN
 from .verbs import VERBS
@@ -103,7 +104,9 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             err(f"{error.ctx.command_path} --help says what there is.")
-        _fail(_of_itself("invalid_input", error.format_message()), as_json=as_json)
+        # Click lists choices in lines.
+        message = " ".join(error.format_message().split())
+        _fail(_of_itself("invalid_input", message), as_json=as_json)
         status = Exit.USAGE
     except NotConfirmed as error:
         _fail(_of_itself("not_agreed", str(error)), as_json=as_json)
@@ -146,4 +149,4 @@ def _of_itself(reason: str, message: str, state: str = "unchanged") -> dict[str,
 def _fail(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         out(json.dumps({"error": facts}, indent=2))
-    err(f"redis-baton: {facts['message']}")
+    err(f"redis-baton: {as_typed(facts['message'])}")

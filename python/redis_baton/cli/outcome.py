@@ -53,21 +53,20 @@ def _upgrade(result: Facts) -> list[str]:
 
 
 def _switchover(result: Facts) -> list[str]:
-    return _handover(result, "old", "rollback")
+    return _handover(result, "old", "`redis-baton rollback` goes back")
 
 
 def _rollback(result: Facts) -> list[str]:
-    return _handover(result, "new", "switchover")
+    return _handover(result, "new", "`redis-baton switchover` goes there again")
 
 
 def _handover(result: Facts, other: str, back: str) -> list[str]:
     masters = [one["version"] for one in result["after"].values() if one.get("role") == "master"]
     if len(masters) > 1:
-        return [wrapped("Both are masters, and neither follows the other. Nothing was handed over.")]
+        return ["Both are masters, and neither follows the other: nothing was handed over."]
     lines = [f"{masters[0] if masters else 'Nobody'} serves, at {result['serving']}."]
     if result["parked"] and result["warm"]:
-        again = f"`redis-baton {back}` goes there again"
-        lines.append(wrapped(f"The {other} one follows at {result['parked']}: {again}."))
+        lines.append(wrapped(f"The {other} one follows at {result['parked']}: {back}."))
     elif result["parked"]:
         lines.append(wrapped(f"The {other} one is at {result['parked']}, but not warm."))
     return lines + (_gap(result) if result["phases"] else []) + _probe(result)

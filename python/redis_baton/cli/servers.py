@@ -92,7 +92,8 @@ def _endpoint(side: str, url: str, login: dict[str, Any]) -> Endpoint:
     try:
         return Endpoint.from_url(url, **login)
     except InvalidInput as error:
-        raise click.UsageError(f"{side.upper()}: {str(error).removesuffix(' (unchanged)')}") from None
+        found = str(error).removesuffix(" (unchanged)")
+        raise click.UsageError(f"{side.upper()}: {found}") from None
 
 
 def _found(
