@@ -92,7 +92,10 @@ impl Endpoint {
             Err(url::ParseError::EmptyHost) => url::Url::parse(&text.replacen("@/", "@localhost/", 1)),
             read => read,
         };
-        let url = url.map_err(|e| Error::input("url", e))?;
+        let url = url.map_err(|e| match e {
+            url::ParseError::RelativeUrlWithoutBase => Error::input("url", "has no scheme: write redis://HOST:PORT"),
+            e => Error::input("url", e),
+        })?;
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let query: Vec<_> = url.query_pairs().collect();
         if let Some((name, _)) = query.first() {
@@ -122,7 +125,9 @@ impl Endpoint {
             other => {
                 return Err(Error::input(
                     "url",
-                    format!("the scheme {other:?} is none of redis, rediss, valkey, valkeys, unix, redis+sentinel"),
+                    format!(
+                        "the scheme {other:?} is none of redis, rediss, valkey, valkeys, unix, redis+sentinel: write redis://HOST:PORT"
+                    ),
                 ));
             }
         }
@@ -299,6 +304,14 @@ mod tests {
         assert!(Endpoint::from_url("redis+sentinel://s1.example/mymaster").unwrap().tls.is_none());
         assert!(e.check_address().is_err() && Endpoint::from_url("redis+sentinel://s1.example").is_err());
         assert_eq!(Endpoint::from_url("unix:///run/redis.sock").unwrap().to_string(), "/run/redis.sock");
+    }
+
+    #[test]
+    fn an_address_that_is_no_url_is_told_how_to_be_one() {
+        for address in ["127.0.0.1:6379", "redis.example", "localhost:6379"] {
+            let error = Endpoint::from_url(address).unwrap_err();
+            assert!(error.to_string().contains("write redis://HOST:PORT"), "{error}");
+        }
     }
 
     #[test]
