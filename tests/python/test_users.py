@@ -43,6 +43,7 @@ def test_the_targets_own_password_may_be_given_to_the_end(
 ) -> None:
     """After `replicate` it is as open as the source, which has none."""
     source, target = server("redis-7.0"), server("redis-8.0", password=SECRET)
+    target.call("CONFIG", "SET", "masterauth", "")
     pair = Pair(source, target, journal_dir)
     put(source, 10)
     rb.upgrade(**pair.given, quiet_for=0.1)
