@@ -264,7 +264,7 @@ def respawn_or_fail(module):
         "or set ansible_python_interpreter to a Python that has the library"
     )
     module.fail_json(
-        msg="%s; %s (unchanged)" % (missing_required_lib("redis-baton"), remedy),
+        msg=f"{missing_required_lib('redis-baton')}; {remedy} (unchanged)",
         reason="library_missing",
         state="unchanged",
         remedy=remedy,
