@@ -23,6 +23,7 @@ COLLECTION := ansible/ansible_collections/baton/redis
 DEV_READY := $(VENV)/.dev-ready
 WHEEL_READY := $(VENV)/.wheel-ready
 DOCS_READY := $(VENV)/.docs-ready
+DIST_READY := $(VENV)/.dist-ready
 SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md $(shell find src python -type f -not -name '*.pyc')
 LOAD := $(TARGET)/release/baton-load
 LOAD_SOURCES := Cargo.lock $(shell find tests/support/load -type f)
@@ -80,7 +81,7 @@ test-ansible: setup ## the collection on real servers
 	$(BIN)/pytest tests/ansible $(PYTEST_ARGS)
 
 .PHONY: test-long
-test-long: setup ## the tests that `make test` leaves out, since they take minutes
+test-long: setup dist-wheel ## the tests that `make test` leaves out, since they take minutes
 	$(BIN)/pytest -m long $(PYTEST_ARGS)
 
 .PHONY: test-systemd
@@ -108,7 +109,8 @@ lint-ansible: $(DEV_READY)
 ifneq ($(wildcard $(BIN)/ansible-lint),)
 	cd $(COLLECTION) && export PATH=$(abspath $(BIN)):$$PATH ANSIBLE_COLLECTIONS_PATH=$(abspath ansible) \
 	  && ansible-lint --offline --profile production \
-	  && antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck .
+	  && antsibull-docs lint-collection-docs --plugin-docs --skip-rstcheck . \
+	  && antsibull-changelog lint
 else
 	@echo "no ansible-lint here: it needs Python 3.11 or newer" >&2
 endif
@@ -123,7 +125,7 @@ collection-sanity: $(DEV_READY) ## every ansible-test sanity: make collection-sa
 INTEGRATION_ARGS ?=
 .PHONY: collection-integration
 collection-integration: setup ## the modules under ansible-test: make collection-integration INTEGRATION_ARGS=switchover
-	tests/support/ansible-test integration $(INTEGRATION_ARGS)
+	tests/support/ansible-test $(if $(CORE),--core $(CORE)) integration $(INTEGRATION_ARGS)
 
 .PHONY: format
 format: $(DEV_READY) ## lay out the code as the checks want it
@@ -144,9 +146,42 @@ docs-serve: $(DOCS_READY) $(WHEEL_READY) ## the site at http://127.0.0.1:8000, a
 .PHONY: wheel
 wheel: $(WHEEL_READY) ## the Python package, into target/wheels and .venv
 
+# What is handed out is linked with zig, which has the symbols of every glibc: a wheel of `maturin build` alone asks for
+# the glibc of the machine it was built on.
+.PHONY: dist
+dist: dist-wheel dist-source dist-collection ## all that a release hands out, into dist/
+
+.PHONY: dist-wheel
+dist-wheel: $(DIST_READY) ## the wheel for every Python from 3.9 and every glibc from 2.17
+	rm -f dist/*.whl
+	PATH=$(abspath $(BIN)):$$PATH maturin build --release --locked --zig --compatibility manylinux2014 --out dist
+	$(BIN)/python -m tests.support.crate_licences dist/*.whl
+
+.PHONY: dist-source
+dist-source: $(DIST_READY) ## the source, which pip builds where no wheel fits
+	rm -f dist/redis_baton-*.tar.gz
+	$(BIN)/maturin sdist --out dist
+
+.PHONY: dist-collection
+dist-collection: $(DEV_READY) ## the tarball of the collection
+	rm -f dist/baton-redis-*.tar.gz
+	$(BIN)/ansible-galaxy collection build $(COLLECTION) --output-path dist
+
 .PHONY: dist-check
-dist-check: $(WHEEL_READY) ## the wheel in a new venv of every Python here, and the source built into one
+dist-check: $(WHEEL_READY) dist-wheel ## the wheel in a new venv of every Python here, and the source built into one
 	$(BIN)/pytest tests/test_packaging.py -m "" $(PYTEST_ARGS)
+
+.PHONY: ee
+ee: dist-wheel ## what an execution environment is built from, into target/ee; it takes a container engine to build it
+	rm -rf $(TARGET)/ee
+	$(BIN)/ansible-builder create --file execution-environment.yml --context $(TARGET)/ee
+	@echo "now: podman build --tag redis-baton-ee $(TARGET)/ee"
+
+CRATES ?= advisories bans licenses sources
+.PHONY: crates
+crates: ## what deny.toml asks of the crates; the advisories are fetched: make crates CRATES='bans licenses sources'
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny --locked check $(CRATES)
 
 .PHONY: load
 load: $(LOAD) ## the load client of tests, demo and bench
@@ -164,7 +199,7 @@ browser: ## headless Chromium, which a test opens the report in: Debian's packag
 
 .PHONY: clean
 clean: ## remove what was built here; the cache of servers stays
-	rm -rf $(VENV) $(TARGET) site .mypy_cache .pytest_cache .ruff_cache .ansible
+	rm -rf $(VENV) $(TARGET) dist site .mypy_cache .pytest_cache .ruff_cache .ansible
 
 # Version managers put shims on PATH that may not run: an interpreter counts when it does and can make a venv.
 define CHOOSE_PYTHON
@@ -192,6 +227,10 @@ $(DEV_READY): requirements-dev.txt | $(BIN)/python
 
 $(DOCS_READY): requirements-docs.txt $(DEV_READY)
 	$(BIN)/python -m pip install --quiet --upgrade -r requirements-docs.txt
+	touch $@
+
+$(DIST_READY): requirements-dist.txt $(DEV_READY)
+	$(BIN)/python -m pip install --quiet --upgrade -r requirements-dist.txt
 	touch $@
 
 $(WHEEL_READY): $(SOURCES) $(DEV_READY)

@@ -30,7 +30,16 @@ from tests.support.servers import NAMES, find
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PARTS = ("switchover", "persistence", "verify", "quiescent", "relay", "tasks", "restart")
+PARTS = (
+    "switchover",
+    "persistence",
+    "verify",
+    "growth",
+    "quiescent",
+    "relay",
+    "tasks",
+    "restart",
+)
 WIDTH = 160
 
 console = Console(highlight=False, width=WIDTH)
@@ -92,6 +101,11 @@ def _verify(options: argparse.Namespace, folder: Path) -> Measured:
     return raw, [table]
 
 
+def _growth(options: argparse.Namespace, folder: Path) -> Measured:
+    raw, table = verify.grow((options.old, options.new), options.keys, folder)
+    return raw, [table]
+
+
 def _tasks(options: argparse.Namespace, folder: Path) -> Measured:
     missing = missing_ansible()
     if missing:
@@ -121,6 +135,7 @@ MEASURES: dict[str, Callable[[argparse.Namespace, Path], Measured]] = {
     "quiescent": _quiescent,
     "relay": _relay,
     "verify": _verify,
+    "growth": _growth,
     "tasks": _tasks,
     "restart": _restarts,
 }

@@ -31,10 +31,11 @@ COMPARE_TIME = 3600.0
 # By default a server waits for five seconds in case that more replicas come.
 AT_ONCE = ("CONFIG", "SET", "repl-diskless-sync-delay", "0")
 IDLE = "nothing: the machine itself"
-PLAIN_TARGET = "redis-baton, streams, no rdbcompression on the target"
+STREAMS = "redis-baton, streams"
+PLAIN_SOURCE = "redis-baton, streams, no rdbcompression on the source either"
 WAYS = {
-    "redis-baton, streams": ("ours", "streams"),
-    PLAIN_TARGET: ("ours", "streams"),
+    STREAMS: ("ours", "streams"),
+    PLAIN_SOURCE: ("ours", "streams"),
     "redis-baton, reads": ("ours", "reads"),
     "redis-py (hiredis), SCAN, DUMP, PTTL": ("redis-py",),
 }
@@ -65,18 +66,11 @@ def measure(
     found: list[Comparison] = []
     old, new = (instance(name, folder / f"verify-{name}") for name in pair)
     with old, new:
-        with old.client() as client:
-            # Nothing must expire while the bench runs.
-            dataset.fill(client, keys=keys, now_ms=int(time.time() * 1000) + DAY_MS)
-        old.call(*AT_ONCE)
-        new.call(*AT_ONCE)
-        redis_baton.replicate(source=old.url, target=new.url, journal_dir=folder)
-        redis_baton.wait_synced(
-            source=old.url, target=new.url, journal_dir=folder, wait_timeout=COMPARE_TIME
-        )
+        _fill(old, keys)
+        _follow(old, new, folder)
         idle = [_idle(old) for _ in range(runs)]
         for way, command in ways.items():
-            new.call("CONFIG", "SET", "rdbcompression", "no" if way == PLAIN_TARGET else "yes")
+            old.call("CONFIG", "SET", "rdbcompression", "no" if way == PLAIN_SOURCE else "yes")
             found += [_compare(way, command, old, new, keys, folder) for _ in range(runs)]
     title = f"Comparing {keys:,} keys: {pair[0]} and its replica {pair[1]}, {runs} runs"
     return [asdict(one) for one in found], Table(title, COLUMNS, _rows(idle, found, keys))
@@ -92,6 +86,48 @@ COLUMNS = (
     "most",
     "bytes a key",
 )
+
+
+def grow(pair: tuple[str, str], keys: int, folder: Path) -> tuple[list[dict[str, Any]], Table]:
+    """Compare by streams while the data grows to that many keys."""
+    found: list[Comparison] = []
+    rows = []
+    old, new = (instance(name, folder / f"grow-{name}") for name in pair)
+    with old, new:
+        total = 0
+        for size in (keys // 10, keys // 3, keys):
+            _fill(old, size - total, prefix=f"{size}:")
+            total = size
+            _follow(old, new, folder)
+            found.append(_compare(STREAMS, WAYS[STREAMS], old, new, size, folder))
+            seconds = found[-1].seconds
+            rows.append(
+                [
+                    f"{size:,}",
+                    number(seconds),
+                    number(round(size / seconds)),
+                    number(found[-1].bytes_per_key * size / 1e6),
+                    number(found[-1].bytes_per_key),
+                ]
+            )
+    title = f"Comparing more and more keys by streams: {pair[0]} and its replica {pair[1]}"
+    columns = ("keys", "s", "keys/s", "memory, MB", "bytes a key")
+    return [asdict(one) for one in found], Table(title, columns, rows)
+
+
+def _fill(server: Instance, keys: int, prefix: str = "") -> None:
+    with server.client() as client:
+        # Nothing must expire while the bench runs.
+        later = int(time.time() * 1000) + DAY_MS
+        dataset.fill(client, keys=keys, now_ms=later, prefix=prefix)
+
+
+def _follow(old: Instance, new: Instance, folder: Path) -> None:
+    old.call(*AT_ONCE)
+    redis_baton.replicate(source=old.url, target=new.url, journal_dir=folder)
+    redis_baton.wait_synced(
+        source=old.url, target=new.url, journal_dir=folder, wait_timeout=COMPARE_TIME
+    )
 
 
 def _rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -14,8 +15,8 @@ from tests.support.servers import OWN_BINARIES, REQUIRED, ConfigValue, Instance,
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+REPOSITORY = Path(__file__).parents[1]
 _missing: dict[str, int] = {}
 
 
@@ -72,6 +73,14 @@ def server(tmp_path: Path) -> Iterator[ServerFactory]:
     yield start
     for instance in reversed(instances):
         instance.close()
+
+
+@pytest.fixture(scope="session")
+def wheel() -> Path:
+    """Return the one that `make wheel` has built."""
+    built = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "wheels"
+    [found] = built.glob("redis_baton-*.whl")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -20,15 +21,14 @@ if TYPE_CHECKING:
     from email.message import Message
 
 REPOSITORY = Path(__file__).parents[1]
-WHEELS = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "wheels"
 PYTHONS = [f"python3.{minor}" for minor in range(9, 15)]
 RUN_TIME = 100
 
 
 @pytest.fixture(scope="module")
-def wheel() -> Path:
-    """Return the one that `make wheel` has built."""
-    [found] = WHEELS.glob("*.whl")
+def handed_out() -> Path:
+    """Return the wheel that `make dist-wheel` has built."""
+    [found] = (REPOSITORY / "dist").glob("*.whl")
     return found
 
 
@@ -93,6 +93,27 @@ def test_the_licences_of_what_is_in_it_are_listed(components: list[dict[str, Any
             ), (one["name"], expression)
 
 
+@pytest.mark.long
+def test_what_is_handed_out_runs_on_every_glibc_since_2_17(handed_out: Path) -> None:
+    assert f"-cp39-abi3-manylinux2014_{platform.machine()}.manylinux_2_17_" in handed_out.name
+    audit = [sys.executable, "-m", "auditwheel", "show", str(handed_out)]
+    said = subprocess.run(audit, check=True, capture_output=True, text=True, timeout=RUN_TIME)
+    [minor] = re.findall(r'platform\s+tag:\s+"manylinux_2_(\d+)_', said.stdout)
+    assert int(minor) <= 17, said.stdout
+
+
+@pytest.mark.long
+def test_the_licences_of_the_crates_are_passed_on(
+    handed_out: Path, components: list[dict[str, Any]]
+) -> None:
+    with zipfile.ZipFile(handed_out) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith("/licenses/crates.txt")]
+        text = archive.read(name).decode()
+    crates = re.findall(r"^(\S+ \S+): ", text, re.MULTILINE)
+    assert crates == [f"{one['name']} {one['version']}" for one in components]
+    assert text.count("Permission is hereby granted") > 10
+
+
 def found(python: str) -> str | None:
     """Return one that runs: version managers put shims on PATH for versions that do not."""
     managed = Path.home().glob(f".pyenv/versions/{python.removeprefix('python')}.*/bin/{python}")
@@ -105,13 +126,13 @@ def found(python: str) -> str | None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("python", PYTHONS)
-def test_it_installs_and_runs_by_itself(python: str, wheel: Path, tmp_path: Path) -> None:
+def test_it_installs_and_runs_by_itself(python: str, handed_out: Path, tmp_path: Path) -> None:
     program = found(python)
     if program is None:
         pytest.skip(f"{python} is not on this machine")
     subprocess.run([program, "-m", "venv", tmp_path / "venv"], check=True, timeout=RUN_TIME)
     inside = tmp_path / "venv" / "bin" / "python"
-    install = [str(inside), "-m", "pip", "install", "--quiet", "--no-index", str(wheel)]
+    install = [str(inside), "-m", "pip", "install", "--quiet", "--no-index", str(handed_out)]
     subprocess.run(install, check=True, timeout=RUN_TIME)
     asks = [str(inside), "-c", "import redis_baton as rb; print(rb.__version__, *rb.__all__)"]
     said = subprocess.run(asks, check=True, capture_output=True, text=True, timeout=RUN_TIME).stdout

@@ -1477,7 +1477,8 @@ def verify(
         level: `counts` compares the key counts of every database, `sample` also some random keys
             in full, `full` every key.
         by: how every key is compared at the level `full`: by the `streams` that a replica would
-            be sent, or by `reads` of each key on both.
+            be sent, or by `reads` of each key on both. For the streams `rdbcompression` and
+            `repl-diskless-sync-delay` of the replica are set and put back, where the account may.
         sample_keys: how many random keys of every database are read at the level `sample`.
         max_differences: of how many keys that differ the result says what differs.
         max_latency: seconds that the server that serves may take to answer others while every key
@@ -1979,6 +1980,8 @@ def upgrade(
     replication_user: str | None = None,
     replication_password: str | None = None,
     sync_timeout: float = 3600.0,
+    level: _Level = "sample",
+    by: _By = "streams",
     sample_keys: int = 20,
     pause_budget: float = 1.0,
     patience: float = 30.0,
@@ -2019,7 +2022,9 @@ def upgrade(
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         sync_timeout: seconds the initial sync may take.
-        sample_keys: how many random keys are read on both servers.
+        level: how much `verify` compares before the switchover.
+        by: how it compares every key at the level `full`.
+        sample_keys: how many random keys are read on both servers at the level `sample`.
         pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target
             has half of it to catch up.
         patience: seconds to wait for a good moment before each attempt: little lag, a master that

@@ -272,12 +272,12 @@ pub struct Comparison<'a> {
     pub wait_timeout: f64,
 }
 
-impl Comparison<'static> {
-    /// What `upgrade` compares.
-    pub fn sample(sample_keys: i64, wait_timeout: f64) -> Self {
+impl<'a> Comparison<'a> {
+    /// The rest of what `upgrade` compares.
+    pub fn of(level: &'a str, by: &'a str, sample_keys: i64, wait_timeout: f64) -> Self {
         Comparison {
-            level: "sample",
-            by: "streams",
+            level,
+            by,
             sample_keys,
             max_differences: 20,
             max_latency: 0.01,
@@ -286,9 +286,7 @@ impl Comparison<'static> {
             wait_timeout,
         }
     }
-}
 
-impl Comparison<'_> {
     pub fn options(self) -> Result<step::verify::Options> {
         Ok(step::verify::Options {
             level: step::verify::Level::parse(self.level)?,

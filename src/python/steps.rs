@@ -426,7 +426,7 @@ pub fn persistence(
 /// Run all steps, up to and with `until`, from wherever things stand.
 #[pyfunction]
 #[pyo3(signature = (*, source, target, until="wait_quiescent", redirect=None, aside_port=None, force=false,
-    replication_user=None, replication_password=None, sync_timeout=3600.0, sample_keys=20, pause_budget=1.0,
+    replication_user=None, replication_password=None, sync_timeout=3600.0, level="sample", by="streams", sample_keys=20, pause_budget=1.0,
     patience=30.0, attempts=16, max_lag_bytes=65536, max_latency=0.025,
     backlog_bytes=268435456, quiet_for=1.0, wait_timeout=60.0,
     rewrite=true, hooks=None, hook_timeout=30.0, guard=true, probe=None, break_lock=false, dry_run=false, journal_dir=None, on_event=None))]
@@ -441,6 +441,8 @@ pub fn upgrade(
     replication_user: Option<String>,
     replication_password: Option<String>,
     sync_timeout: f64,
+    level: &str,
+    by: &str,
     sample_keys: i64,
     pause_budget: f64,
     patience: f64,
@@ -496,7 +498,7 @@ pub fn upgrade(
                 wait_timeout: seconds("sync_timeout", sync_timeout)?,
                 max_lag_bytes: 1 << 20,
             },
-            verify: Comparison::sample(sample_keys, wait_timeout).options()?,
+            verify: Comparison::of(level, by, sample_keys, wait_timeout).options()?,
             switchover: handover.options(guard_command)?,
             wait_quiescent: quiescence(quiet_for, wait_timeout)?,
             retire: step::retire::Options { redirect: retired, wait_timeout: timeout, rewrite },

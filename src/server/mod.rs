@@ -195,6 +195,11 @@ impl Server {
         Server { called: "replica", ..self }
     }
 
+    /// The same connection, whose commands another context notes.
+    pub fn noted_by(&self, run: &Arc<Run>) -> Self {
+        Server { run: Arc::clone(run), ..self.clone() }
+    }
+
     /// The names that the journal may know it by.
     pub fn run_ids(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.identity.run_id).chain(&self.former_run_id)

@@ -18,6 +18,9 @@ use crate::{
 /// How much is read at once.
 const READ: usize = 64 << 10;
 
+/// For how much there is room from the beginning, at most.
+const MOST_AHEAD: usize = 1 << 20;
+
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -27,6 +30,8 @@ pub struct Raw {
     stream: Box<dyn Stream>,
     out: Vec<u8>,
     asked: usize,
+    /// Bytes of the longest replies so far, and what is read at once.
+    longest: usize,
 }
 
 impl Raw {
@@ -38,7 +43,7 @@ impl Raw {
             Ok(stream) => stream.map_err(|error| error.at(server))?,
             Err(_) => return Err(silent(server, endpoint.connect_timeout)),
         };
-        let mut raw = Raw { server: server.clone(), stream, out: Vec::new(), asked: 0 };
+        let mut raw = Raw { server: server.clone(), stream, out: Vec::new(), asked: 0, longest: READ };
         if let Some(password) = &endpoint.password {
             let login = [Some(&b"AUTH"[..]), endpoint.user.as_deref().map(str::as_bytes), Some(password.as_bytes())];
             raw.ask(&login.into_iter().flatten().collect::<Vec<_>>());
@@ -80,7 +85,8 @@ impl Raw {
     /// Sends what was added, and waits for all replies.
     pub async fn replies(&mut self) -> Result<Replies> {
         let (out, asked) = (std::mem::take(&mut self.out), std::mem::take(&mut self.asked));
-        let mut replies = Replies { bytes: Vec::with_capacity(READ), ends: Vec::with_capacity(asked) };
+        // What comes is mostly as long as what came.
+        let mut replies = Replies { bytes: Vec::with_capacity(self.longest), ends: Vec::with_capacity(asked) };
         let stream = &mut self.stream;
         let exchange = async {
             stream.write_all(&out).await?;
@@ -99,7 +105,10 @@ impl Raw {
             Ok(())
         };
         match self.server.run.interruptible(tokio::time::timeout(RESPONSE_TIMEOUT, exchange)).await? {
-            Ok(Ok(())) => Ok(replies),
+            Ok(Ok(())) => {
+                self.longest = self.longest.max(replies.bytes.len().min(MOST_AHEAD) + READ);
+                Ok(replies)
+            }
             Ok(Err(error)) => Err(lost(&self.server, &error)),
             Err(_) => Err(silent(&self.server, RESPONSE_TIMEOUT)),
         }
@@ -171,7 +180,21 @@ fn line(reply: &[u8]) -> &[u8] {
 
 /// A whole number; none for another reply.
 pub fn number(reply: &[u8]) -> Option<i64> {
-    std::str::from_utf8(line(reply).strip_prefix(b":")?).ok()?.parse().ok()
+    decimal(line(reply).strip_prefix(b":")?)
+}
+
+/// A number in digits: this is asked for each element of each reply.
+fn decimal(text: &[u8]) -> Option<i64> {
+    let (sign, digits) = match text {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
+    let add = |number: i64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(sign * digit)
+    };
+    digits.first()?;
+    digits.iter().try_fold(0, add)
 }
 
 /// The text of a status or bulk reply; none for nil, and for another reply.
@@ -180,7 +203,7 @@ pub fn bulk(reply: &[u8]) -> Option<&[u8]> {
         b'+' => line(reply).get(1..),
         b'$' => {
             let head = line(reply);
-            let length: usize = std::str::from_utf8(&head[1..]).ok()?.parse().ok()?;
+            let length = usize::try_from(decimal(&head[1..])?).ok()?;
             reply.get(head.len() + 2..)?.get(..length)
         }
         _ => None,
@@ -221,7 +244,7 @@ impl Reading {
             let Some(head) = head(bytes, self.at) else { return Ok(None) };
             let next = head.end + 2;
             let kind = *bytes.get(self.at).ok_or_else(odd)?;
-            let length = || std::str::from_utf8(bytes.get(head.start + 1..head.end)?).ok()?.parse::<i64>().ok();
+            let length = || decimal(bytes.get(head.start + 1..head.end)?);
             match kind {
                 b'+' | b'-' | b':' => self.at = next,
                 b'$' => {
@@ -294,6 +317,13 @@ mod tests {
             array(&bytes);
             bulk(&bytes);
             number(&bytes);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_read_as_std_does(text in "-?[0-9]{0,20}x?") {
+            prop_assert_eq!(decimal(text.as_bytes()), text.parse().ok());
         }
     }
 

@@ -43,9 +43,19 @@ pub struct Moment {
     pub offset: u64,
 }
 
+/// Takes what a server holds. It is called where it may take its time.
+pub trait Collector: Send + 'static {
+    /// The moment is there.
+    fn begun(&mut self);
+    /// A key: its hash, and what it holds.
+    fn key(&mut self, key: u64, content: Content);
+    /// That was all.
+    fn ended(&mut self);
+}
+
 impl Server {
-    /// Reads all it holds at one moment, and hands each key's hash and content to `found`. To drop the future hangs up.
-    pub async fn snapshot(&self, seed: Seed, found: impl FnMut(u64, Content) + Send + 'static) -> Result<Moment> {
+    /// Hands all it holds at one moment to `collector`. To drop the future hangs up.
+    pub async fn snapshot<C: Collector>(&self, seed: Seed, mut collector: C) -> Result<(Moment, C)> {
         let socket = self.run.interruptible(tokio::time::timeout(self.endpoint.connect_timeout, self.dial()));
         let socket = match socket.await? {
             Ok(dialed) => dialed.map_err(|e| self.broke(&e))?,
@@ -54,7 +64,11 @@ impl Server {
         let hangup = Hangup(socket.try_clone().map_err(|e| self.broke(&e))?);
         let server = self.clone();
         let patience = PREPARATION + Duration::from_secs(self.used_memory().await? / SLOWEST);
-        let reading = tokio::task::spawn_blocking(move || server.read_snapshot(socket, seed, found));
+        let reading = tokio::task::spawn_blocking(move || {
+            let moment = server.read_snapshot(socket, seed, &mut collector)?;
+            collector.ended();
+            Ok((moment, collector))
+        });
         let read = self.run.interruptible(tokio::time::timeout(patience, reading)).await;
         drop(hangup);
         match read? {
@@ -87,7 +101,7 @@ impl Server {
         Ok(socket)
     }
 
-    fn read_snapshot(&self, socket: Socket, seed: Seed, found: impl FnMut(u64, Content)) -> Result<Moment> {
+    fn read_snapshot(&self, socket: Socket, seed: Seed, collector: &mut impl Collector) -> Result<Moment> {
         let stream: Box<dyn Stream> = match &self.endpoint.tls {
             Some(tls) => {
                 let session = tls::session(&self.endpoint, tls).map_err(|e| e.at(self))?;
@@ -106,9 +120,11 @@ impl Server {
             _ => None,
         };
         let moment = moment.ok_or_else(|| self.not_understood(&reply))?;
+        collector.begun();
         let head = line.next().map_err(|e| self.broke(&e))?;
         let frame = self.frame(&head)?;
-        let mut tail = rdb::read(&mut line.0, seed, found).map_err(|e| self.unreadable(&e))?;
+        let mut tail = rdb::read(&mut line.0, seed, |key, content| collector.key(key, content))
+            .map_err(|e| self.unreadable(&e))?;
         match frame {
             Frame::Length(length) if length == tail.offset() => {}
             Frame::Length(_) => return Err(self.unreadable(&tail.wrong_end())),

@@ -98,9 +98,13 @@ class Running:
 class Ansible:
     """ansible-playbook in a folder of its own, undisturbed by the user's configuration."""
 
-    def __init__(self, folder: Path) -> None:
-        """Prepare it; nothing runs yet."""
+    def __init__(
+        self, folder: Path, *, collections: Path = COLLECTIONS, within: Sequence[str] = ()
+    ) -> None:
+        """Prepare it; nothing runs yet. `within` is a command that runs another."""
         self._folder = folder
+        self._collections = collections
+        self._within = within
         self._runs = 0
         (folder / "ansible.cfg").touch()  # in place of the user's
 
@@ -134,6 +138,7 @@ class Ansible:
         record.touch()
         process = subprocess.Popen(
             [
+                *self._within,
                 TOOLS / "ansible-playbook",
                 name,
                 "--extra-vars",
@@ -144,7 +149,7 @@ class Ansible:
                 **os.environ,
                 "ANSIBLE_CALLBACKS_ENABLED": "record",
                 "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
-                "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+                "ANSIBLE_COLLECTIONS_PATH": str(self._collections),
                 "ANSIBLE_CONFIG": str(self._folder / "ansible.cfg"),
                 "ANSIBLE_HOME": str(self._folder / "home"),
                 "ANSIBLE_INJECT_INVOCATION": "1",  # as before 2.21: secrets would be seen there

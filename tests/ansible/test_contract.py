@@ -7,12 +7,16 @@ import json
 import os
 import re
 import subprocess
-from typing import Any
+import tarfile
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis_baton
 
 from tests.ansible.runner import COLLECTION, COLLECTIONS, TOOLS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODULES = sorted(path.stem for path in (COLLECTION / "plugins" / "modules").glob("*.py"))
 SERVERS_AND_MODE = {"source", "target", "server", "dry_run", "on_event"}
@@ -65,6 +69,28 @@ def test_each_module_is_in_an_action_group_and_has_an_integration_target() -> No
     targets = COLLECTION / "tests" / "integration" / "targets"
     names = {path.name.removesuffix("_module") for path in targets.iterdir()}
     assert names - {"setup_redis"} == set(MODULES)
+
+
+def test_the_readme_names_each_module_role_and_playbook() -> None:
+    readme = (COLLECTION / "README.md").read_text("utf-8")
+    listed = re.findall(r"^\| (module|role|playbook) \[?`([\w.]+)`", readme, re.MULTILINE)
+    there = {("module", name) for name in MODULES}
+    there |= {("role", path.name) for path in (COLLECTION / "roles").iterdir()}
+    there |= {
+        ("playbook", f"baton.redis.{path.stem}") for path in (COLLECTION / "playbooks").iterdir()
+    }
+    assert sorted(listed) == sorted(there)
+
+
+def test_nothing_is_handed_out_that_is_not_in_the_repository(tarball: Path) -> None:
+    """What tests and tools leave in the folder says where they ran."""
+    git = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(git, cwd=COLLECTION, check=False, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no git repository")
+    with tarfile.open(tarball) as archive:
+        files = {member.name for member in archive.getmembers() if member.isfile()}
+    assert files - set(listed.stdout.splitlines()) == {"MANIFEST.json", "FILES.json"}
 
 
 def test_options_are_the_arguments_of_the_step(modules: dict[str, Options]) -> None:

@@ -4,27 +4,47 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import redis_baton
 
-from tests.ansible.runner import REPOSITORY
+from tests.ansible.runner import TOOLS, Ansible, connection
+from tests.ansible.test_modules import fill
 
 if TYPE_CHECKING:
-    from tests.ansible.runner import Ansible
+    from pathlib import Path
 
-INSTALLED = Path("/opt/redis-baton/bin/python")
+    from tests.conftest import ServerFactory
+
 PREFLIGHT = {"name": "use it", "baton.redis.preflight": {}, "ignore_errors": True}
+# Where modules look for the library is empty for one run, and what is put there goes with it.
+EMPTY_OPT = (
+    "unshare", "--map-root-user", "--mount",
+    "sh", "-c", 'mount -t tmpfs none /opt && exec "$@"', "sh",
+)  # fmt: skip
 
 
 @pytest.fixture
-def wheel() -> Path:
-    wheels = sorted((REPOSITORY / "target" / "wheels").glob("redis_baton-*.whl"))
-    if not wheels:
-        pytest.skip("there is no wheel in target/wheels: make wheel")
-    return wheels[-1]
+def elsewhere(tarball: Path, tmp_path: Path) -> Ansible:
+    """Run playbooks with the collection as users have it, from its tarball, and an empty /opt."""
+    if sys.base_prefix.startswith("/opt/"):
+        pytest.skip("this Python would not be there either")
+    if subprocess.run([*EMPTY_OPT, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("there are no namespaces to be had")
+    galaxy = [str(TOOLS / "ansible-galaxy"), "collection", "install"]
+    installed = tmp_path / "collections"
+    subprocess.run([*galaxy, tarball, "--collections-path", installed], check=True, timeout=60)
+    folder = tmp_path / "ansible"
+    folder.mkdir()
+    return Ansible(folder, collections=installed, within=EMPTY_OPT)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """Return the variables of a play on a Python that has nothing."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    return {"ansible_python_interpreter": str(tmp_path / "bare" / "bin" / "python")}
 
 
 def test_install_puts_the_wheel_into_a_virtual_environment(
@@ -58,12 +78,40 @@ def test_install_puts_the_wheel_into_a_virtual_environment(
     assert again["use it"].result["reason"] == "unreachable"
 
 
-@pytest.mark.skipif(INSTALLED.exists(), reason="the library is installed where modules look for it")
-def test_a_missing_library_is_named_with_its_remedy(ansible: Ansible, tmp_path: Path) -> None:
-    bare = tmp_path / "bare"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
-    python = {"ansible_python_interpreter": str(bare / "bin" / "python")}
-    result = ansible.tasks([PREFLIGHT], vars=python)["use it"].result
+def test_modules_of_a_bare_python_go_on_in_the_one_that_install_made(
+    elsewhere: Ansible, bare: dict[str, str], wheel: Path, server: ServerFactory, tmp_path: Path
+) -> None:
+    """A whole upgrade with nothing but the tarball of the collection and the wheel."""
+    source, target = server("redis-7.0"), server("redis-8.0")
+    fill(source)
+    names = connection(source, target, tmp_path / "journal")
+    outcome = elsewhere.tasks(
+        [{"name": "look", "baton.redis.status": {}}],
+        roles=[
+            {
+                "role": "baton.redis.install",
+                "install_python": sys.executable,
+                "install_wheel": str(wheel),
+            },
+            {
+                "role": "baton.redis.upgrade",
+                **{f"upgrade_{name}": value for name, value in names.items()},
+                "upgrade_until": "switchover",
+            },
+        ],
+        vars=bare,
+        defaults=names,
+    )
+    assert outcome.status == 0, outcome.output
+    assert "Install the wheel" in outcome.changed
+    assert outcome["look"].result["stage"] == "switched"
+    assert outcome["look"].result["warm"] is True
+
+
+def test_a_missing_library_is_named_with_its_remedy(
+    elsewhere: Ansible, bare: dict[str, str]
+) -> None:
+    result = elsewhere.tasks([PREFLIGHT], vars=bare)["use it"].result
     assert result["reason"] == "library_missing"
     assert "redis-baton" in result["msg"]
     assert result["remedy"] in result["msg"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -64,7 +66,7 @@ def test_every_type_and_every_difference(
         keys = dataset.fill(client, keys=2000).total
     differences.prepare(pair.source, injected)
     pair.follow(0)
-    before = config_of(pair.source)
+    before = [config_of(one) for one in (pair.source, pair.target)]
     result = rb.verify(**pair.given, **FULL)
     assert (result.equal, result.differing, result.unsettled) == (True, 0, 0)
     assert (result.not_comparable, result.differences) == ({}, [])
@@ -79,7 +81,21 @@ def test_every_type_and_every_difference(
         assert any(f'"{difference.key}"' in line for line in named), difference.name
     assert len(named) == len(injected)
     nothing_left(pair)
-    assert (config_of(pair.source), result.changed, result.actions) == (before, False, [])
+    pair.target.call("CONFIG", "SET", "replica-read-only", "yes")
+    assert [config_of(one) for one in (pair.source, pair.target)] == before
+    assert (result.changed, result.actions, result.warnings) == (False, [], [])
+
+
+def test_an_account_that_may_set_nothing_compares_all_the_same(quick: Pair) -> None:
+    quick.follow(50)
+    for one in (quick.source, quick.target):
+        one.call("ACL", "SETUSER", "looks", "on", ">secret", "~*", "+@all", "-config|set")
+    source, target = (
+        rb.Endpoint(one.host, one.port, user="looks", password="secret")
+        for one in (quick.source, quick.target)
+    )
+    result = rb.verify(source=source, target=target, journal_dir=quick.journal_dir, **FULL)
+    assert (result.compared, result.equal, result.changed, result.warnings) == (50, True, False, [])
 
 
 def test_differences_beyond_those_wished_are_counted(quick: Pair) -> None:
@@ -176,37 +192,62 @@ def test_over_tls_with_a_login_and_from_disk(
     assert "+psync" in caught.message
 
 
+def lighter(server: Instance) -> tuple[str, str]:
+    """Return what is set on a replica while it is compared."""
+    config = config_of(server)
+    return config["rdbcompression"], config["repl-diskless-sync-delay"]
+
+
 def test_it_can_be_interrupted_and_leaves_nothing(pair: Pair) -> None:
-    """Both wait for five seconds before they send anything."""
+    """The source waits for five seconds before it sends anything; its replica is not to."""
     pair.follow()
-    asked = []
+    seen: list[Any] = []
 
     def stop(event: Any) -> None:  # noqa: ANN401  (of any shape)
         if event["event"] == "comparing":
-            asked.append(replicas_of(pair.source))
+            seen.extend((replicas_of(pair.source), lighter(pair.source), lighter(pair.target)))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         rb.verify(**pair.given, **FULL, on_event=stop)
-    assert asked == [2]
+    assert seen == [2, ("yes", "5"), ("no", "0")]
+    assert lighter(pair.target) == ("yes", "5")
     nothing_left(pair)
 
 
-def test_a_server_that_dies_on_the_way(quick: Pair) -> None:
+def test_what_a_killed_controller_left_is_put_back_by_the_next(pair: Pair) -> None:
+    pair.follow(10)
+    program = "import sys, redis_baton as rb; rb.verify(**eval(sys.argv[1]))"
+    given = {**FULL, "source": pair.source.url, "target": pair.target.url}
+    given["journal_dir"] = str(pair.journal_dir)
+    with subprocess.Popen([sys.executable, "-c", program, repr(given)]) as controller:
+        eventually(lambda: lighter(pair.target) == ("no", "0"), "it compares")
+        controller.kill()
+    assert lighter(pair.target) == ("no", "0")
+    assert rb.verify(**pair.given, **FULL).equal
+    assert lighter(pair.target) == ("yes", "5")
+
+
+@pytest.mark.parametrize(("dies", "state"), [("source", "unchanged"), ("target", "interrupted")])
+def test_a_server_that_dies_on_the_way(quick: Pair, dies: str, state: str) -> None:
+    """What is set on the target is put back, if it is still there."""
     with quick.source.client() as client:
         dataset.fill(client, keys=20_000)
     quick.follow(0)
+    dead, alive = (quick.source, quick.target)[:: 1 if dies == "source" else -1]
     # Its child waits after each key.
-    quick.target.call("CONFIG", "SET", "rdb-key-save-delay", "1000")
-    dying = threading.Thread(target=_kill_when_it_sends, args=(quick.target,))
+    dead.call("CONFIG", "SET", "rdb-key-save-delay", "1000")
+    before = config_of(alive)
+    dying = threading.Thread(target=_kill_when_it_sends, args=(dead,))
     dying.start()
     try:
         with pytest.raises(Failed) as caught:
             rb.verify(**quick.given, **FULL)
     finally:
         dying.join()
-    assert (caught.value.reason, caught.value.state) == ("connection_lost", "unchanged")
-    eventually(lambda: replicas_of(quick.source) == 0, "the source has forgotten us")
+    assert (caught.value.reason, caught.value.state) == ("connection_lost", state)
+    assert config_of(alive) == before
+    eventually(lambda: replicas_of(alive) == 0, "the other one has forgotten us")
 
 
 def _kill_when_it_sends(server: Instance) -> None:

@@ -5,11 +5,13 @@ mod bookmark;
 mod content;
 mod counts;
 mod functions;
+mod lighter;
 mod page;
 mod pieces;
 mod reads;
 mod sample;
 mod streams;
+mod tally;
 mod typed;
 
 use std::{

@@ -9,7 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Mutex as Turn;
+use futures_util::future::try_join_all;
+use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard};
 
 use super::{
     Comparison, Key, Options,
@@ -25,8 +26,8 @@ use crate::{
     server::{Server, info::with_field_ttls, raw::Raw},
 };
 
-/// Pages that are compared at the same time: while one waits for a server, the other is at work.
-const LANES: usize = 3;
+/// Pages that are compared at the same time: while one waits for a server, another is at work.
+const LANES: usize = 4;
 
 /// Names in a page of SCAN: many on the replica, where nobody waits, fewer on the one that serves.
 const NAMES_OF_REPLICA: usize = 1000;
@@ -35,8 +36,9 @@ const NAMES_OF_MASTER: usize = 200;
 /// Keys that are read at a time. Fewer cost more commands, more keep others waiting.
 const PAGE: usize = 200;
 
-/// How many candidates are looked at together.
+/// How many candidates are looked at together, by one lane while the others go on; and how many may wait for that.
 const GROUP: usize = 128;
+const MOST_CANDIDATES: usize = 16 * GROUP;
 
 /// How often the one that serves is asked how fast it answers, and how often it is decided what follows.
 const PROBE: Duration = Duration::from_millis(10);
@@ -154,7 +156,6 @@ impl Work<'_> {
         for _ in 0..LANES {
             lanes.push(Lane::open(master, replica).await?);
         }
-        let [one, two, three] = lanes.as_mut_slice() else { return Ok(()) };
         self.look_again(1).await?;
         for names in [Names::OfReplica, Names::OfMaster] {
             let (databases, wanted) = {
@@ -167,11 +168,11 @@ impl Work<'_> {
             };
             for database in databases.into_iter().filter(|_| wanted) {
                 let Some(cursor) = lock(&self.place).enter(names, database) else { continue };
-                for lane in [&mut *one, &mut *two, &mut *three] {
+                for lane in &mut lanes {
                     lane.select(database).await?;
                 }
                 *self.scan.lock().await = Scan { next: Some(cursor), ..Scan::default() };
-                tokio::try_join!(self.lane(one), self.lane(two), self.lane(three))?;
+                try_join_all(lanes.iter_mut().map(|lane| self.lane(lane))).await?;
                 self.look_again(1).await?;
             }
         }
@@ -231,15 +232,22 @@ impl Work<'_> {
             candidates.extend(found.candidates.into_iter().map(|name| Key { database, name }));
             candidates.len()
         };
-        if waiting >= GROUP {
+        if waiting >= MOST_CANDIDATES {
             self.look_again(GROUP).await?;
+        } else if waiting >= GROUP
+            && let Ok(eyes) = self.eyes.try_lock()
+        {
+            self.look(eyes, GROUP).await?;
         }
         Ok(found.equal)
     }
 
     /// Looks at candidates, if there are so many. They are all of one database. Those that do not rest wait until the end.
     async fn look_again(&self, least: usize) -> Result<()> {
-        let mut eyes = self.eyes.lock().await;
+        self.look(self.eyes.lock().await, least).await
+    }
+
+    async fn look(&self, mut eyes: TurnGuard<'_, Eyes<'_>>, least: usize) -> Result<()> {
         loop {
             let group: Vec<Key> = lock(&self.place).candidates.iter().take(GROUP).cloned().collect();
             if group.len() < least {

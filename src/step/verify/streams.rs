@@ -1,32 +1,44 @@
-//! Every key, by the streams that a replica would be sent: both servers are asked at once, and each key becomes a hash of its
-//! name and a digest of what it holds.
+//! Every key, by the streams that a replica would be sent: each key becomes a hash of its name and a digest of what it holds.
 //!
 //! Each stream is one moment, at an offset that the server tells. At equal offsets what differs does differ. Otherwise,
 //! and to say what it is, those keys are looked for by their names and read again on both.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    hash::{BuildHasherDefault, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use redis::Value;
 
-use super::{Comparison, Key, Options, typed};
+use tokio::sync::oneshot;
+
+use super::{
+    Comparison, Key, Options,
+    lighter::Lighter,
+    tally::{self, Keys, Tally},
+    typed,
+};
 use crate::{
     error::Result,
     pair::Pair,
     rdb::{Content, Seed},
     run::Event,
-    server::{Command, Server, elements, info::keyspace, snapshot::Moment, text},
+    server::{
+        Command, Server, elements,
+        info::keyspace,
+        snapshot::{Collector, Moment},
+        text,
+    },
 };
-
-/// Each part has a lock of its own, and grows on its own: less is copied at once.
-const PARTS: usize = 256;
 
 /// How often it is told how far it has come.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// After how many keys each stream tells of them.
+const TOLD_EVERY: u64 = 1000;
 
 /// How many keys are read again where the streams tell already that they differ.
 const READ_AGAIN: usize = 10_000;
@@ -48,10 +60,13 @@ pub(super) async fn compare(
         return Ok(());
     }
     let seed = Seed::random();
-    let tally = Arc::new(Tally::default());
+    let arrived = Arc::new(AtomicU64::new(0));
     let total = seen.databases.iter().map(|database| database.source_keys).sum();
-    let (on_master, on_replica) = both(pair, [master, replica], seed, &tally, total).await?;
-    let found = tally.end();
+    let lighter = Lighter::begin(pair, replica).await?;
+    let taken = tell(pair, &arrived, total, both(master, replica, seed, &arrived)).await;
+    lighter.end().await;
+    let ((on_master, here), (on_replica, there)) = taken?;
+    let found = tally::compare(here.tally, there.tally);
     seen.compared += found.equal;
     for (kind, keys) in found.modules {
         seen.can_not_compare(&format!("type {kind}"), keys);
@@ -60,38 +75,68 @@ pub(super) async fn compare(
     settle(pair, [master, replica], seed, found.open, exact, options, seen).await
 }
 
-/// Reads both streams at once; returns of which moments they were.
+/// Reads both streams. The replica is asked when the master's moment is there, which may take as long as
+/// `repl-diskless-sync-delay`: so theirs are close together, and both send at once.
 async fn both(
-    pair: &Pair,
-    [master, replica]: [&Server; 2],
+    master: &Server,
+    replica: &Server,
     seed: Seed,
-    tally: &Arc<Tally>,
-    total: u64,
-) -> Result<(Moment, Moment)> {
-    let began = Instant::now();
-    let taking =
-        async { tokio::try_join!(take(master, seed, tally, Side::Master), take(replica, seed, tally, Side::Replica)) };
-    tokio::pin!(taking);
-    loop {
-        tokio::select! {
-            taken = &mut taking => return taken,
-            () = tokio::time::sleep(PROGRESS_EVERY) => pair.run.emit(&progress(tally, total, began.elapsed())),
+    arrived: &Arc<AtomicU64>,
+) -> Result<((Moment, Stream), (Moment, Stream))> {
+    let (begins, begun) = oneshot::channel();
+    let stream = |begins| Stream { tally: Tally::default(), arrived: Arc::clone(arrived), begins };
+    tokio::try_join!(master.snapshot(seed, stream(Some(begins))), async {
+        let Ok(()) = begun.await else {
+            // It never begins, and says why.
+            return std::future::pending().await;
+        };
+        replica.snapshot(seed, stream(None)).await
+    })
+}
+
+/// One of the streams.
+struct Stream {
+    tally: Tally,
+    /// Keys of both that have come.
+    arrived: Arc<AtomicU64>,
+    /// Who waits for its moment.
+    begins: Option<oneshot::Sender<()>>,
+}
+
+impl Collector for Stream {
+    fn begun(&mut self) {
+        if let Some(begins) = self.begins.take() {
+            let _ = begins.send(());
         }
+    }
+
+    fn key(&mut self, key: u64, content: Content) {
+        self.tally.add(key, content);
+        if self.tally.keys().is_multiple_of(TOLD_EVERY) {
+            self.arrived.fetch_add(TOLD_EVERY, Ordering::Relaxed);
+        }
+    }
+
+    fn ended(&mut self) {
+        self.tally.sort();
     }
 }
 
-/// Reads one of the streams; returns of which moment it was.
-async fn take(server: &Server, seed: Seed, tally: &Arc<Tally>, side: Side) -> Result<Moment> {
-    let tally = Arc::clone(tally);
-    server.snapshot(seed, move |key, content| tally.add(side, key, content)).await
-}
-
-/// How far the streams have come. Each key arrives twice.
-fn progress(tally: &Tally, total: u64, elapsed: Duration) -> Event {
-    let done = tally.arrived() / 2;
-    let rate = done as f64 / elapsed.as_secs_f64();
-    let seconds_left = (done > 0).then(|| total.saturating_sub(done) as f64 / rate);
-    Event::Comparing { done, total, rate: rate as u64, seconds_left }
+/// Tells while they are read how far the streams have come. Each key arrives twice.
+async fn tell<T>(pair: &Pair, arrived: &AtomicU64, total: u64, reading: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    tokio::pin!(reading);
+    loop {
+        tokio::select! {
+            read = &mut reading => return read,
+            () = tokio::time::sleep(PROGRESS_EVERY) => {
+                let done = arrived.load(Ordering::Relaxed) / 2;
+                let rate = done as f64 / began.elapsed().as_secs_f64();
+                let seconds_left = (done > 0).then(|| total.saturating_sub(done) as f64 / rate);
+                pair.run.emit(&Event::Comparing { done, total, rate: rate as u64, seconds_left });
+            }
+        }
+    }
 }
 
 /// Names the keys that were not equal, and reads them again. Where the streams were of one moment, the first of them will do:
@@ -100,7 +145,7 @@ async fn settle(
     pair: &Pair,
     [master, replica]: [&Server; 2],
     seed: Seed,
-    mut open: HashSet<u64, Hashed>,
+    mut open: Keys,
     exact: bool,
     options: &Options,
     seen: &mut Comparison,
@@ -127,13 +172,7 @@ async fn settle(
 }
 
 /// Finds the names of keys of which only the hashes are known, and takes those out of `open`.
-async fn names(
-    server: &Server,
-    at_a_time: &str,
-    seed: Seed,
-    open: &mut HashSet<u64, Hashed>,
-    wanted: usize,
-) -> Result<Vec<Key>> {
+async fn names(server: &Server, at_a_time: &str, seed: Seed, open: &mut Keys, wanted: usize) -> Result<Vec<Key>> {
     let server = server.reconnect().await?;
     let mut found = Vec::new();
     for database in keyspace(&server.info("keyspace").await?).into_keys() {
@@ -158,180 +197,4 @@ async fn names(
         }
     }
     Ok(found)
-}
-
-/// From where a key came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Master,
-    Replica,
-}
-
-/// Both streams as they arrive: a key is kept only until the other side's has come, 24 bytes of it.
-struct Tally {
-    parts: Vec<Mutex<Part>>,
-}
-
-#[derive(Default)]
-struct Part {
-    /// Keys of one side, with their digests.
-    waiting: HashMap<u64, Digest, Hashed>,
-    arrived: u64,
-    equal: u64,
-    /// Keys that are not.
-    open: HashSet<u64, Hashed>,
-    /// Whether there are some among these of which that is not known.
-    unsure: bool,
-    modules: BTreeMap<String, u64>,
-}
-
-/// 128 bits as two halves, which need no padding. The last bit says from which side it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Digest([u64; 2]);
-
-impl Digest {
-    fn of(side: Side, digest: u128) -> Self {
-        let last = (digest as u64) & !1 | u64::from(side == Side::Replica);
-        Digest([(digest >> 64) as u64, last])
-    }
-
-    fn of_other_side(self) -> Self {
-        let Digest([first, last]) = self;
-        Digest([first, last ^ 1])
-    }
-}
-
-/// What both streams came to.
-#[derive(Default)]
-struct Found {
-    equal: u64,
-    open: HashSet<u64, Hashed>,
-    unsure: bool,
-    modules: BTreeMap<String, u64>,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Tally { parts: std::iter::repeat_with(Mutex::default).take(PARTS).collect() }
-    }
-}
-
-impl Tally {
-    fn add(&self, side: Side, key: u64, content: Content) {
-        // The table takes its buckets from the low bits.
-        let Some(part) = self.parts.get((key >> 40) as usize % PARTS) else { return };
-        let mut part = held(part);
-        part.arrived += 1;
-        let digest = match &content {
-            Content::Digest(digest) => Digest::of(side, *digest),
-            Content::Module(_) => Digest::of(side, MODULE),
-            Content::TooLarge => {
-                part.open.insert(key);
-                part.unsure = true;
-                return;
-            }
-        };
-        let Some(before) = part.waiting.insert(key, digest) else { return };
-        part.waiting.remove(&key);
-        match content {
-            // Two keys of one side with the same hash are looked at again, too.
-            _ if before != digest.of_other_side() => drop(part.open.insert(key)),
-            // That both have one is all that can be told.
-            Content::Module(kind) => *part.modules.entry(kind).or_default() += 1,
-            _ => part.equal += 1,
-        }
-    }
-
-    fn arrived(&self) -> u64 {
-        self.parts.iter().map(|part| held(part).arrived).sum()
-    }
-
-    fn end(&self) -> Found {
-        let mut found = Found::default();
-        for part in &self.parts {
-            let part = std::mem::take(&mut *held(part));
-            found.equal += part.equal;
-            found.unsure |= part.unsure;
-            found.open.extend(part.open);
-            found.open.extend(part.waiting.into_keys());
-            for (kind, keys) in part.modules {
-                *found.modules.entry(kind).or_default() += keys;
-            }
-        }
-        found
-    }
-}
-
-fn held(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
-    part.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Stands for whatever a module's key holds.
-const MODULE: u128 = 0;
-
-type Hashed = BuildHasherDefault<AsItIs>;
-
-/// Keys are hashes already.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_equal_where_both_sides_say_the_same() {
-        let tally = Tally::default();
-        let [here, there] = [Side::Master, Side::Replica];
-        let says = |side, key, digest| tally.add(side, key, Content::Digest(digest));
-        for (side, key, digest) in [
-            (here, 1, 10), // equal
-            (there, 1, 10),
-            (there, 2, 20), // equal, whoever comes first
-            (here, 2, 20),
-            (here, 3, 30), // differs
-            (there, 3, 30 << 64),
-            (here, 4, 40), // on one side only
-            (there, 5, 50),
-            (here, 6, 60), // two keys of one side
-            (here, 6, 60),
-        ] {
-            says(side, key, digest);
-        }
-        assert_eq!(tally.arrived(), 10);
-        let found = tally.end();
-        assert_eq!((found.equal, found.unsure), (2, false));
-        assert_eq!(found.open, HashSet::from_iter([3, 4, 5, 6]));
-    }
-
-    #[test]
-    fn what_can_not_be_compared_is_not_equal() {
-        let tally = Tally::default();
-        let module = || Content::Module("ReJSON-RL".into());
-        tally.add(Side::Master, 1, module());
-        tally.add(Side::Replica, 1, module());
-        tally.add(Side::Master, 2, module());
-        tally.add(Side::Master, 3, Content::TooLarge);
-        tally.add(Side::Replica, 3, Content::Digest(1));
-        let found = tally.end();
-        assert_eq!((found.equal, found.unsure), (0, true));
-        assert_eq!(found.modules, BTreeMap::from([("ReJSON-RL".into(), 1)]));
-        assert_eq!(found.open, HashSet::from_iter([2, 3]));
-    }
 }

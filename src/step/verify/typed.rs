@@ -112,8 +112,7 @@ impl<'a> Eyes<'a> {
 
 async fn judge(pair: &Pair, master: &Server, replica: &Server, reader: &Reader, keys: &[Key]) -> Result<Vec<Verdict>> {
     let names: Vec<&[u8]> = keys.iter().map(|key| key.name.as_slice()).collect();
-    let here = reader.read(master, &names).await?;
-    let there = reader.read(replica, &names).await?;
+    let (here, there) = tokio::try_join!(reader.read(master, &names), reader.read(replica, &names))?;
     let mut verdicts: Vec<Verdict> = here.iter().zip(&there).map(|(here, there)| at_once(here, there)).collect();
     let open: Vec<usize> = (0..names.len()).filter(|n| matches!(verdicts[*n], Verdict::Moving)).collect();
     if open.is_empty() || pair.run.dry {

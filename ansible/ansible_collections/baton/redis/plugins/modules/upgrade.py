@@ -47,9 +47,23 @@ options:
       - How long the initial sync may take, in seconds.
     type: float
     default: 3600.0
+  level:
+    description:
+      - How much is compared before the switchover. V(counts) are the counts of keys. V(sample) reads
+        some random keys in full as well, V(full) compares every key.
+    type: str
+    choices: [counts, sample, full]
+    default: sample
+  by:
+    description:
+      - How every key is compared with O(level=full), by the streams that a replica would be sent or
+        by reading each key on both. See M(baton.redis.verify).
+    type: str
+    choices: [streams, reads]
+    default: streams
   sample_keys:
     description:
-      - How many random keys to read and compare, besides the counts of all.
+      - How many random keys to read and compare with O(level=sample), besides the counts of all.
     type: int
     default: 20
   quiet_for:
@@ -243,6 +257,8 @@ def main():
             "default": "wait_quiescent",
         },
         sync_timeout={"type": "float", "default": 3600.0},
+        level={"type": "str", "choices": ["counts", "sample", "full"], "default": "sample"},
+        by={"type": "str", "choices": ["streams", "reads"], "default": "streams"},
         sample_keys={"type": "int", "default": 20, "no_log": False},
         quiet_for={"type": "float", "default": 1.0},
         wait_timeout={"type": "float", "default": 60.0},

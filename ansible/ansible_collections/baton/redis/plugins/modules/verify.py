@@ -32,7 +32,9 @@ options:
     description:
       - How every key is compared with O(level=full).
       - V(streams) asks both servers for their data as a replica would. That costs the source a
-        fork and hardly anything else. The accounts need C(+psync) and C(+replconf).
+        fork and hardly anything else. The accounts need C(+psync) and C(+replconf). For as long as
+        it takes, C(rdbcompression) and C(repl-diskless-sync-delay) are C(no) and C(0) on the
+        replica, where the account may set them.
       - V(reads) reads each key on both. That needs no fork, but the source's own time.
     type: str
     choices: [streams, reads]
