@@ -79,13 +79,23 @@ impl Endpoint {
     /// `redis+sentinel://host:port/name` for the master that a sentinel knows by that name (`rediss+sentinel` with TLS to both;
     /// the login is the master's).
     pub fn from_url(text: &str) -> Result<Self> {
+        let endpoint = Self::read_url(text)?;
+        endpoint.check()?;
+        Ok(endpoint)
+    }
+
+    /// The same, for a URL to which more is added before it must be whole: a user's password is rarely in it.
+    pub(crate) fn read_url(text: &str) -> Result<Self> {
         // The URL may hold a password, so no message repeats it.
         let url = match url::Url::parse(text) {
             // A unix URL with a login has no host after it, which the standard for URLs does not know.
             Err(url::ParseError::EmptyHost) => url::Url::parse(&text.replacen("@/", "@localhost/", 1)),
             read => read,
         };
-        let url = url.map_err(|e| Error::input("url", e))?;
+        let url = url.map_err(|e| match e {
+            url::ParseError::RelativeUrlWithoutBase => Error::input("url", "has no scheme: write redis://HOST:PORT"),
+            e => Error::input("url", e),
+        })?;
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let query: Vec<_> = url.query_pairs().collect();
         if let Some((name, _)) = query.first() {
@@ -115,7 +125,9 @@ impl Endpoint {
             other => {
                 return Err(Error::input(
                     "url",
-                    format!("the scheme {other:?} is none of redis, rediss, valkey, valkeys, unix, redis+sentinel"),
+                    format!(
+                        "the scheme {other:?} is none of redis, rediss, valkey, valkeys, unix, redis+sentinel: write redis://HOST:PORT"
+                    ),
                 ));
             }
         }
@@ -129,7 +141,6 @@ impl Endpoint {
         if endpoint.master_name.is_none() && !database.is_empty() && database.parse::<u32>().is_err() {
             return Err(Error::input("url", format!("{database:?} is not a database number")));
         }
-        endpoint.check()?;
         Ok(endpoint)
     }
 
@@ -157,8 +168,8 @@ impl Endpoint {
         if self.connect_timeout.is_zero() {
             return Err(Error::input("connect_timeout", "must be more than 0 seconds"));
         }
-        if self.user.is_some() && self.password.is_none() {
-            return Err(Error::input("password", "is missing: a user was given without one"));
+        if let (Some(user), None) = (&self.user, &self.password) {
+            return Err(Error::input("password", format!("the user {user:?} was given without one")));
         }
         match &self.tls {
             Some(_) if self.unix_socket.is_some() => Err(Error::input("tls", "a unix socket does not speak TLS")),
@@ -293,6 +304,23 @@ mod tests {
         assert!(Endpoint::from_url("redis+sentinel://s1.example/mymaster").unwrap().tls.is_none());
         assert!(e.check_address().is_err() && Endpoint::from_url("redis+sentinel://s1.example").is_err());
         assert_eq!(Endpoint::from_url("unix:///run/redis.sock").unwrap().to_string(), "/run/redis.sock");
+    }
+
+    #[test]
+    fn an_address_that_is_no_url_is_told_how_to_be_one() {
+        for address in ["127.0.0.1:6379", "redis.example", "localhost:6379"] {
+            let error = Endpoint::from_url(address).unwrap_err();
+            assert!(error.to_string().contains("write redis://HOST:PORT"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_may_come_later_than_its_user() {
+        let mut e = Endpoint::read_url("redis://ops@h").unwrap();
+        assert!(e.check().unwrap_err().to_string().contains("ops"));
+        assert!(Endpoint::from_url("redis://ops@h").is_err());
+        e.password = Some("secret".into());
+        e.check().unwrap();
     }
 
     #[test]

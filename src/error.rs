@@ -277,9 +277,11 @@ impl fmt::Display for Error {
         if let Some(server) = &self.server {
             write!(f, "{server}: ")?;
         }
-        write!(f, "{}", self.found)?;
-        if !self.remedy.is_empty() {
-            write!(f, "; {}", self.remedy)?;
+        if self.remedy.is_empty() {
+            write!(f, "{}", self.found)?;
+        } else {
+            // A server's own words may end as a sentence does.
+            write!(f, "{}; {}", self.found.trim_end_matches('.'), self.remedy)?;
         }
         match self.state {
             State::Unchanged => write!(f, " (unchanged)"),

@@ -309,6 +309,11 @@ impl Journal {
         Ok(standing.pop())
     }
 
+    /// How many handovers were ever begun, whatever became of them.
+    pub fn begun(&self) -> Result<usize> {
+        Ok(self.records()?.iter().filter(|record| matches!(record, Record::Handover(_))).count())
+    }
+
     /// The offset at which the server that the last handover was to demote has ended, if it is known.
     pub fn ended_at(&self) -> Result<Option<u64>> {
         let now = unix_time();

@@ -36,6 +36,8 @@ pub struct Pair {
     began_at: [Endpoint; 2],
     /// The handover between them that was begun last, if any.
     pub handover: Option<Handover>,
+    /// How many there were when this was known.
+    begun: usize,
     /// The pair's journal.
     pub journal: Journal,
     /// The call.
@@ -73,7 +75,7 @@ impl Pair {
         source.check()?;
         target.check_address()?;
         let journal = Journal::of(journal_dir, source, target)?;
-        let handover = journal.handover()?;
+        let (handover, begun) = (journal.handover()?, journal.begun()?);
         let source = &address_of_source(run, source, handover.as_ref()).await?;
         // `replicate` carries the source's users to the target, so from then on the target takes the source's login. The
         // reverse only happens once the two have changed places.
@@ -98,8 +100,15 @@ impl Pair {
             return Err(error);
         }
         let began_at = [source.clone(), target.clone()];
-        let pair =
-            |source, target, handover| Pair { source, target, began_at, handover, journal, run: Arc::clone(run) };
+        let pair = |source, target, handover| Pair {
+            source,
+            target,
+            began_at,
+            handover,
+            begun,
+            journal,
+            run: Arc::clone(run),
+        };
         let Some(record) = handover else {
             let (at_source, at_target) = explained(at_source, at_target, source.port).await;
             return Ok(pair(at_source, at_target, None));
@@ -358,7 +367,15 @@ impl Pair {
     pub fn begin(&mut self, handover: Handover) -> Result<()> {
         self.journal.append(&Record::Handover(handover.clone()))?;
         self.handover = Some(handover);
+        self.begun = self.journal.begun()?;
         Ok(())
+    }
+
+    /// Notes that this handover, which was not done, was taken back. Not where it was never begun, nor where another
+    /// controller has begun one since, which has cut us off: what stands in the journal is its own, however alike.
+    pub fn note_undone(&self, handover: &Handover) -> Result<()> {
+        let ours = self.journal.handover()?.as_ref() == Some(handover) && self.journal.begun()? == self.begun;
+        if ours { self.journal.append(&Record::Undone) } else { Ok(()) }
     }
 }
 
@@ -424,7 +441,7 @@ async fn explained(
     at_target: Result<Server>,
     source_port: u16,
 ) -> (Result<Server>, Result<Server>) {
-    const REMEDY: &str = "run this where the handover was begun: its journal is there, and not here";
+    const REMEDY: &str = "run this where the handover was begun, with both addresses spelled as then: its journal is there, and not here";
     let gone = |error: &Error| error.code == Code::Unreachable;
     let explain = |error: Error, more: &str| Error { found: format!("{}, and {more}", error.found), ..error };
     match (at_source, at_target) {

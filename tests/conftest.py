@@ -99,8 +99,9 @@ def free_ports() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep journals that no test asked for out of the user's own folder."""
+    """Keep what no test asked for out of folders of others: journals, files without a folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

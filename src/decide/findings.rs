@@ -211,7 +211,8 @@ fn modes(found: &mut Findings, source: &ServerFacts, target: &ServerFacts, pair:
     }
     let keys: u64 = keyspace(&target.info).values().map(|counts| counts.keys).sum();
     if keys > 0 && !pair.following {
-        let what = format!("holds {keys} keys of its own, which the initial sync would wipe");
+        let keys = if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") };
+        let what = format!("holds {keys} of its own, which the initial sync would wipe");
         if pair.force {
             found.warn(Code::TargetHasData.as_str(), target, what, "wished by force");
         } else {

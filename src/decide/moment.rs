@@ -59,7 +59,7 @@ impl fmt::Display for Obstacle {
             Obstacle::SourceBusy => write!(f, "the server that serves is busy with a script or function"),
             Obstacle::TargetBusy => write!(f, "the replica is busy with a script or function"),
             Obstacle::NotInSync => write!(f, "the replica's link is down, or its initial sync is not over"),
-            Obstacle::NotMoving => write!(f, "the replica has not been seen to get on"),
+            Obstacle::NotMoving => write!(f, "no progress of the replica has been seen yet"),
             Obstacle::Lag(bytes) => write!(f, "the replica is {bytes} bytes behind"),
             Obstacle::Slow(latency) => {
                 write!(f, "the server that serves took {:.1} ms to answer", milliseconds(latency))

@@ -72,7 +72,7 @@ impl PyEndpoint {
         #[pyo3(from_py_with = argument::connect_timeout)] connect_timeout: f64,
     ) -> PyResult<Self> {
         let make = || {
-            let mut endpoint = Endpoint::from_url(&url)?;
+            let mut endpoint = Endpoint::read_url(&url)?;
             endpoint.user = user.or(endpoint.user);
             endpoint.password = password.or(endpoint.password);
             endpoint.connect_timeout = seconds("connect_timeout", connect_timeout)?;

@@ -166,7 +166,12 @@ pub fn account(source: &str, target: &str, records: &[Dated], lines: &[Line]) ->
         serving: results.iter().rev().find_map(|(_, result)| result["serving"].as_str()).map(str::to_owned),
         warm: warmth(records),
         handovers: calls.iter().flat_map(cuts).collect(),
-        verification: last("verify").cloned(),
+        // One that found nothing to compare, such as after `retire`, has not looked.
+        verification: results
+            .iter()
+            .rev()
+            .find(|(name, result)| *name == "verify" && result["attempts"].as_u64() > Some(0))
+            .map(|(_, result)| (*result).clone()),
         findings: last("preflight").and_then(|result| result["findings"].as_array()).cloned().unwrap_or_default(),
         settings: settings(records),
         guarded: records.iter().filter_map(|dated| guarded(&dated.record)).collect(),
@@ -335,6 +340,11 @@ fn sentence(account: &Account, records: &[Dated]) -> String {
     }
 }
 
+/// Whether a comparison found a difference. One that could not compare everything is not `equal` either.
+fn differs(found: &Value) -> bool {
+    found["differing"].as_u64() > Some(0) || found["differences"].as_array().is_some_and(|all| !all.is_empty())
+}
+
 /// What the last handover cost clients, and whether the data was compared.
 fn cost(account: &Account) -> String {
     let mut said = Vec::new();
@@ -350,13 +360,19 @@ fn cost(account: &Account) -> String {
         }
     }
     if let Some(found) = &account.verification {
-        let how = match found["level"].as_str() {
-            Some("counts") => "counts of keys",
-            Some("sample") => "a sample of keys",
+        let how = match (found["level"].as_str(), found["compared"].as_u64()) {
+            (Some("counts"), _) => "key counts",
+            // The account may not read keys, or there are none.
+            (Some("sample"), Some(0)) => "key counts alone",
+            (Some("sample"), _) => "a sample of keys",
             _ => "every key",
         };
-        let equal = if found["equal"].as_bool() == Some(true) { "found no difference" } else { "found DIFFERENCES" };
-        said.push(format!("a comparison of {how} before that {equal}"));
+        let equal = match found["equal"].as_bool() {
+            Some(true) => "found no difference",
+            _ if differs(found) => "found DIFFERENCES",
+            _ => "found no difference, but could not compare everything",
+        };
+        said.push(format!("the last comparison, of {how}, {equal}"));
     }
     match said.pop() {
         None => String::new(),

@@ -85,8 +85,7 @@ pub fn page(account: &Account) -> Result<String, minijinja::Error> {
 /// Whether clients have lost something, or the data differs.
 fn is_harmed(account: &Account) -> bool {
     let lost = |cut: &Cut| cut.probe.as_ref().is_some_and(|probe| probe["lost"].as_u64() > Some(0));
-    account.handovers.iter().any(lost)
-        || account.verification.as_ref().is_some_and(|found| found["equal"].as_bool() == Some(false))
+    account.handovers.iter().any(lost) || account.verification.as_ref().is_some_and(super::differs)
 }
 
 /// A handover with its phases as shares of the whole.

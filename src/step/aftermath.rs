@@ -250,9 +250,7 @@ pub(super) async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Er
 }
 
 async fn take_back(pair: &Pair, handover: &Handover, demoted: &Server, promoted: &Server) -> Result<()> {
-    if pair.journal.handover()?.as_ref() == Some(handover) {
-        pair.journal.append(&Record::Undone)?;
-    }
+    pair.note_undone(handover)?;
     if handover.plan.has_rival() {
         match handover.back {
             true => promoted.restore(&pair.journal, Some(&[PRIORITY])).await?,

@@ -78,7 +78,7 @@ async fn check_quiet(call: &Call, pair: &Pair, options: &Options) -> Result<()> 
         wait_timeout: Duration::from_secs(2),
         monitor: None,
     };
-    match wait_quiescent::wait_quiescent(call, &quiet).await {
+    match wait_quiescent::until_quiet(call, pair, &quiet).await {
         Err(error) if error.code == Code::NotQuiet => {
             return Err(Error { code: Code::SourceInUse, ..error }.remedy("move the clients first, or use switchover"));
         }

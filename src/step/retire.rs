@@ -107,7 +107,7 @@ async fn check_quiet(call: &Call, pair: &Pair) -> Result<()> {
         wait_timeout: Duration::from_secs(1),
         monitor: None,
     };
-    match wait_quiescent::wait_quiescent(call, &quiet).await {
+    match wait_quiescent::until_quiet(call, pair, &quiet).await {
         Err(error) if error.code == Code::NotQuiet => {
             Err(Error { code: Code::SourceInUse, ..error }
                 .remedy("move these clients first; wait_quiescent tells when"))

@@ -1,6 +1,9 @@
 //! `status`: how things stand, and whether there is a way back. Changes nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use super::{
     Call,
@@ -64,8 +67,9 @@ pub async fn status(call: &Call) -> Result<Status> {
     };
     let mut raised = Vec::new();
     for server in [pair.source(), pair.target()].into_iter().flatten() {
-        let names = server.raised(&pair.journal)?.into_iter().map(|(_, parameter, _)| format!("{server}: {parameter}"));
-        raised.extend(names);
+        // One that was restarted since is there twice, by its run id of then and of now.
+        let names: BTreeSet<_> = server.raised(&pair.journal)?.into_iter().map(|(_, parameter, _)| parameter).collect();
+        raised.extend(names.into_iter().map(|parameter| format!("{server}: {parameter}")));
     }
     let backlog_seconds = if warm == Some(true) { left(&pair).await? } else { None };
     Ok(finish!(

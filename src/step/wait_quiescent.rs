@@ -69,13 +69,18 @@ step_result! {
 /// Waits until the source is quiet. A dry run looks for a tenth of a second, after `MONITOR` where that is asked for.
 pub async fn wait_quiescent(call: &Call, options: &Options) -> Result<WaitQuiescent> {
     let pair = call.begin("wait_quiescent").await?;
+    until_quiet(call, &pair, options).await
+}
+
+/// The same within another step.
+pub(super) async fn until_quiet(call: &Call, pair: &Pair, options: &Options) -> Result<WaitQuiescent> {
     let before = pair.facts().await;
     // Roles that fit no stage, or a target that is gone, are no reason not to watch the source.
     let gone = match (pair.source(), pair.target()) {
         (Err(_), Ok(_)) => pair.look().await.is_ok(),
         _ => false,
     };
-    let watched = if gone { Watched { quiet: true, ..Watched::default() } } else { watch(&pair, options).await? };
+    let watched = if gone { Watched { quiet: true, ..Watched::default() } } else { watch(pair, options).await? };
     Ok(finish!(
         call.run,
         before.clone(),

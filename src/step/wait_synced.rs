@@ -71,8 +71,12 @@ struct Progress {
     lag: u64,
     bytes: u64,
     attempts: u64,
-    receiving_since: Option<Instant>,
+    /// The stage of the sync, when it was first seen, and the bytes that had passed by then.
+    stage: Option<(&'static str, Instant, u64)>,
 }
+
+/// Before that a rate is chance: the first look at a stage may find much of it done.
+const RATE_AFTER: Duration = Duration::from_millis(200);
 
 async fn watch(pair: &Pair, options: &Options, seen: &mut Progress) -> Result<bool> {
     let (source, target) = (pair.source()?, pair.target()?);
@@ -138,12 +142,18 @@ impl Progress {
         } else {
             (bytes, total)
         };
-        let since = (bytes > 0).then(|| *self.receiving_since.get_or_insert_with(Instant::now));
-        let elapsed = since.map(|since| since.elapsed().as_secs_f64()).filter(|seconds| *seconds > 0.0);
-        let rate = elapsed.map(|seconds| (bytes as f64 / seconds) as u64).filter(|rate| *rate > 0);
+        let began = self.stage.filter(|(seen, ..)| *seen == stage).unwrap_or((stage, Instant::now(), bytes));
+        self.stage = Some(began);
+        let rate = rate(bytes.saturating_sub(began.2), began.1.elapsed());
         let left = total.zip(rate).map(|(total, rate)| total.saturating_sub(bytes) as f64 / rate as f64);
         Event::Sync { stage, bytes, total, rate, seconds_left: left }
     }
+}
+
+/// Bytes a second, once there is enough to go by.
+fn rate(bytes: u64, elapsed: Duration) -> Option<u64> {
+    let rate = (elapsed >= RATE_AFTER).then(|| (bytes as f64 / elapsed.as_secs_f64()) as u64);
+    rate.filter(|rate| *rate > 0)
 }
 
 fn timed_out(target: &Server, info: &Info, options: &Options) -> Error {
@@ -153,4 +163,16 @@ fn timed_out(target: &Server, info: &Info, options: &Options) -> Error {
         .at(target)
         .remedy("the sync goes on: run again to wait on, with a longer wait_timeout")
         .state(State::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_needs_time_to_go_by() {
+        assert_eq!(rate(3_500_000, Duration::from_nanos(20)), None);
+        assert_eq!(rate(0, Duration::from_secs(1)), None);
+        assert_eq!(rate(1_000, Duration::from_millis(500)), Some(2_000));
+    }
 }

@@ -114,4 +114,5 @@ def test_a_missing_library_is_named_with_its_remedy(
     result = elsewhere.tasks([PREFLIGHT], vars=bare)["use it"].result
     assert result["reason"] == "library_missing"
     assert "redis-baton" in result["msg"]
+    assert result["remedy"] in result["msg"]
     assert "baton.redis.install" in result["remedy"]

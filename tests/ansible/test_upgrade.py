@@ -36,6 +36,9 @@ def test_the_playbook_upgrades_under_load(
     with Load(port=public, rate=5000) as load:
         checked = ansible.playbook(PLAYBOOK, "--check", "--diff", variables=variables)
         assert checked.status == 0, checked.output
+        said = checked["Say what would be done"].result["msg"]
+        assert any(line.startswith("switchover: ") for line in said["plan"]), said
+        assert {found["level"] for found in said["findings"]} <= {"warning"}, said
         assert (source.role, target.role) == ("master", "master")
         assert target.call("DBSIZE") == 0
         assert not handed_over.exists()

@@ -148,3 +148,9 @@ def test_what_is_missing_is_named(missing: str) -> None:
     assert f"'{missing}'" in done.stderr
     assert "pip install 'redis-baton[cli]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_a_verb_it_helps() -> None:
+    done = baton()
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("Usage: redis-baton")

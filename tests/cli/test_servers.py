@@ -44,6 +44,27 @@ def test_a_password_in_a_url_works_and_is_warned_about(pair: Pair) -> None:
     assert done.err.count("everybody on this host can see the password") == 2
 
 
+def test_a_user_in_the_url_and_the_password_elsewhere(pair: Pair, tmp_path: Path) -> None:
+    """As docs/cli.md says to name a user."""
+    secret = tmp_path / "secret"
+    secret.write_text("ops-only\n")
+    for one in (pair.source, pair.target):
+        one.call("ACL", "SETUSER", "ops", "on", ">ops-only", "~*", "&*", "+@all")
+    words = [f"redis://ops@{one.address}" for one in (pair.source, pair.target)]
+    words += ["--journal-dir", str(pair.journal_dir)]
+    assert baton("status", *words, password="ops-only").status == 0
+    assert baton("status", *words, "--password-file", secret, password=None).status == 0
+    with Terminal("status", *words, "--ask-password") as terminal:
+        for side in ("source", "target"):
+            terminal.read_until(f"Password of the {side}")
+            terminal.enter("ops-only")
+        assert terminal.end() == 0, terminal.text
+    without = baton("status", *words, password=None)
+    assert without.status == 2
+    assert "SOURCE: the user 'ops' was given without a password." in without.err
+    assert "--password-file" in without.err
+
+
 def test_a_password_by_prompt(pair: Pair) -> None:
     with Terminal("status", *of(pair), "--ask-password") as terminal:
         for side in ("source", "target"):
@@ -161,6 +182,8 @@ def test_a_file_names_servers_and_options(pair: Pair, tmp_path: Path) -> None:
         ("[upgrade]\nredirect = 1\n", "upgrade.redirect is not a text"),
         ("[options]\nlevle = 1\n", "options.levle is not known"),
         ("[upgrad]\n", "upgrad is not known"),
+        ("[wait-synced]\n", "wait-synced is not known; it is [wait_synced]"),
+        ("[plan]\n", "plan is not known; it is [upgrade]"),
         ("source = 1", "source is not a text"),
         ("[upgrade", "is not TOML"),
         (None, "can't be read"),

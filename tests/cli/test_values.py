@@ -8,8 +8,9 @@ import click
 import pytest
 from redis_baton.cli import gather
 from redis_baton.cli.kinds import DURATION, SIZE
-from redis_baton.cli.parameters import WISHES
+from redis_baton.cli.parameters import WISHES, as_typed
 from redis_baton.cli.settings import Settings
+from redis_baton.cli.words import seconds
 
 from tests.cli.common import baton, of
 from tests.python.common import Pair, put
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("typed", "seconds"),
+    ("typed", "wanted"),
     [("1.5", 1.5), ("250ms", 0.25), ("90s", 90), ("5m", 300), ("2H", 7200), (30, 30)],
 )
-def test_durations(typed: Any, seconds: float) -> None:  # noqa: ANN401 # as it is typed
-    assert DURATION.convert(typed, None, None) == seconds
+def test_durations(typed: Any, wanted: float) -> None:  # noqa: ANN401 # as it is typed
+    assert DURATION.convert(typed, None, None) == wanted
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,21 @@ def test_what_is_no_measure(wrong: Any) -> None:  # noqa: ANN401 # as it is type
 def test_a_default_is_shown_as_it_could_be_typed(default: float) -> None:
     assert DURATION.convert(DURATION.shown(default), None, None) == pytest.approx(default)
     assert SIZE.convert(SIZE.shown(round(default * 1024)), None, None) == round(default * 1024)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0.44, "0.4 s"), (205, "3:25"), (3805, "1:03:25"), (172_799, "47:59:59"), (172_800, "2 days")],
+)
+def test_a_time_is_as_long_as_it_must_be(count: float, said: str) -> None:
+    assert seconds(count) == said
+
+
+def test_what_the_library_calls_its_parameters_is_typed_otherwise() -> None:
+    said = "wait_synced says: give break_lock, a longer wait_timeout, redirect=none, or force"
+    assert as_typed(said) == (
+        "wait_synced says: give --break-lock, a longer --wait-timeout, --redirect none, or --force"
+    )
 
 
 def test_a_redirect() -> None:

@@ -13,7 +13,7 @@ import redis
 import redis_baton
 
 from tests.ansible.runner import COLLECTIONS, TOOLS, Ansible
-from tests.docs.examples import blocks, example
+from tests.docs.examples import COLLECTION, REPOSITORY, blocks, example
 from tests.python.common import connected_to
 from tests.support.haproxy import NAME, HAProxy, find_haproxy
 from tests.support.sentinel import Sentinels
@@ -144,11 +144,9 @@ def test_report(
     likewise: str,
     server: ServerFactory,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, target = server("redis-7.0"), server("redis-8.0")
     redis_baton.replicate(source=source.url, target=target.url)
-    monkeypatch.chdir(tmp_path)
 
     def here(text: str) -> str:
         text = text.replace("redis.example", source.host).replace("/var/tmp", str(tmp_path))  # noqa: S108
@@ -343,3 +341,29 @@ def _listens(port: int) -> bool:
     """Whether somebody listens there, as the system says."""
     with open("/proc/net/tcp") as table:  # noqa: PTH123 # no file of ours
         return re.search(rf":{port:04X} 00000000:0000 0A", table.read()) is not None
+
+
+@example(installs="docs/install.md console")
+def test_install(installs: str, tmp_path: Path) -> None:
+    """The collection is installed from its tarball, and then it is found without the clone."""
+    if not (TOOLS / "ansible-galaxy").exists():
+        pytest.skip("there is no Ansible for this Python (it needs 3.11 or newer)")
+    found = {
+        **{name: text for name, text in os.environ.items() if not name.startswith("ANSIBLE_")},
+        "ANSIBLE_HOME": str(tmp_path / "home"),
+        "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "installed"),
+        "PATH": f"{TOOLS}:{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+    }
+
+    def typed(command: str) -> str:
+        done = subprocess.run(
+            ["bash", "-euc", command], cwd=tmp_path, env=found, capture_output=True, text=True,
+            check=False, timeout=RUN_TIME,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    typed(f"ansible-galaxy collection build {REPOSITORY / COLLECTION} --output-path dist")
+    typed(installs.removeprefix("$ "))
+    assert "Replace a live Redis" in typed("ansible-doc -t role baton.redis.upgrade")

@@ -132,7 +132,7 @@ def test_ctrl_c_while_a_server_hangs(pair: Pair) -> None:
 
 def test_events_are_dicts_in_order(pair: Pair) -> None:
     events: list[dict[str, Any]] = []
-    done = rb.upgrade(**pair.given, quiet_for=0.1, on_event=events.append)
+    done = rb.upgrade(**pair.given, until="retire", quiet_for=0.1, on_event=events.append)
     assert all(type(event) is dict for event in events)
     assert json.loads(json.dumps(events)) == events
     steps = [event["step"] for event in events if event["event"] == "step"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 import redis_baton as rb
 
-from tests.python.common import Given, Pair, fails
+from tests.python.common import Given, Pair, fails, records_of
 from tests.support.controller import Controller
 from tests.support.gate import DEMOTION, PROMOTION, Gate
 
@@ -126,3 +126,35 @@ def test_one_that_was_cut_off_can_not_go_on(pair: Pair) -> None:
     assert pair.ports == (pair.source.port, pair.target.port)
     assert rb.switchover(**pair.given).warm
     assert pair.target.call("GET", "taken") == "by the source"
+
+
+def test_one_that_was_cut_off_before_it_began_leaves_the_journal_alone(pair: Pair) -> None:
+    """Its hook is slow; another one hands over meanwhile; what it gives up then is only its own."""
+    pair.follow()
+    begun, gone_on = threading.Event(), threading.Event()
+    failed: list[rb.BatonError] = []
+
+    def slow(_: dict[str, object]) -> None:
+        begun.set()
+        assert gone_on.wait(20)
+
+    def hang() -> None:
+        try:
+            rb.switchover(**pair.given, guard=False, hooks={"before": slow})
+        except rb.BatonError as error:
+            failed.append(error)
+
+    first = threading.Thread(target=hang)
+    first.start()
+    assert begun.wait(20)
+    assert rb.switchover(**pair.given, break_lock=True).warm
+    gone_on.set()
+    first.join(20)
+    assert not first.is_alive()
+    assert len(failed) == 1
+    assert rb.status(**pair.given).stage == "switched"
+    assert rb.report(**pair.given).outcome == "switched"
+    assert "undone" not in [record["record"] for record in records_of(pair)]
+    # So it is known what a source that is down means.
+    pair.source.stop()
+    assert rb.status(**pair.given).stage == "retired"

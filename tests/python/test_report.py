@@ -59,7 +59,7 @@ def test_an_upgrade_there_and_to_its_end(pair: Pair, tmp_path: Path) -> None:
     assert told.actions == [f"write {file}" for file in files.values()]
     assert "Redis 8.0" in told.sentence
     assert "the probe lost no acknowledged write" in told.sentence
-    assert "found no difference" in told.sentence
+    assert "of a sample of keys, found no difference" in told.sentence
     assert [call["step"] for call in told.calls] == ["upgrade"]
     assert json.loads(data.read_text()) == json.loads(json.dumps(told.data))
     assert told.data["samples"]
@@ -201,3 +201,14 @@ def test_it_opens_in_a_browser(pair: Pair, tmp_path: Path, chromium: str) -> Non
     assert pictures[0] != pictures[1], "dark and light"
     browse(chromium, page, f"--print-to-pdf={tmp_path / 'page.pdf'}")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_what_was_not_compared_is_not_said_to_be(pair: Pair) -> None:
+    """Without keys there is no sample; and after the end there is nothing to compare any more."""
+    rb.upgrade(**pair.given, quiet_for=0.1)
+    assert "of key counts alone, found no difference" in rb.report(**pair.given).sentence
+    rb.upgrade(**pair.given, until="retire", quiet_for=0.1)
+    rb.upgrade(**pair.given, until="retire", quiet_for=0.1)
+    told = rb.report(**pair.given)
+    assert told.outcome == "retired"
+    assert "found no difference" in told.sentence

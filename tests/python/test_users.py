@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis_baton as rb
 
-from tests.python.common import SECRET, Pair, fails
+from tests.python.common import SECRET, Pair, fails, put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +36,21 @@ def test_the_differences_are_named(pair: Pair) -> None:
     assert users(pair.target) == {"app", "both", "default", "own"}
     again = rb.replicate(**pair.given)
     assert (again.users_carried, again.users_overwritten) == ([], [])
+
+
+def test_the_targets_own_password_may_be_given_to_the_end(
+    server: ServerFactory, journal_dir: Path
+) -> None:
+    """After `replicate` it is as open as the source, which has none."""
+    source, target = server("redis-7.0"), server("redis-8.0", password=SECRET)
+    target.call("CONFIG", "SET", "masterauth", "")
+    pair = Pair(source, target, journal_dir)
+    put(source, 10)
+    rb.upgrade(**pair.given, quiet_for=0.1)
+    assert rb.status(**pair.given).warm is True
+    rb.rollback(**pair.given)
+    done = rb.upgrade(**pair.given, until="retire", quiet_for=0.1)
+    assert done.stage == "retired"
 
 
 def test_a_rule_that_the_target_does_not_know(pair_of: PairFactory) -> None:

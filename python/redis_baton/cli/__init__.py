@@ -22,5 +22,6 @@ def main() -> int:
         )
         return 1
     except KeyboardInterrupt:
+        print("redis-baton: stopped, nothing was sent (unchanged)", file=sys.stderr)
         return 130
     return run(sys.argv[1:])

@@ -12,11 +12,12 @@ from click.shell_completion import get_completion_class
 
 from redis_baton import BatonError, __version__
 
-from . import passwords
 from .codes import Exit, status_of
 from .command import Group, VerbCommand
 from .output import err, out
+from .parameters import as_typed
 from .perform import NotConfirmed, Stopped, perform
+from .servers import HOW_TO_LOG_IN
 from .verbs import VERBS
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from .verbs import Verb
 
 SHELLS = ("bash", "zsh", "fish")
-HOW_TO_LOG_IN = (
-    f"A user goes into the URL (redis://USER@HOST:PORT), a password into ${passwords.ANY_SERVER}, "
-    "--password-file, --ask-password or the file of --config."
-)
 # As a step that was stopped says it.
 STATE = re.compile(r"\((unchanged|undone|interrupted)")
 
@@ -101,10 +98,15 @@ def run(arguments: list[str]) -> int:
         if error.reason == "auth_failed":
             err(HOW_TO_LOG_IN)
         status = status_of(error)
+    except click.exceptions.NoArgsIsHelpError as error:
+        err(error.format_message())
+        status = Exit.USAGE
     except click.ClickException as error:
         if isinstance(error, click.UsageError) and error.ctx is not None:
             err(f"{error.ctx.command_path} --help says what there is.")
-        _fail(_of_itself("invalid_input", error.format_message()), as_json=as_json)
+        # Click lists choices in lines.
+        message = " ".join(error.format_message().split())
+        _fail(_of_itself("invalid_input", message), as_json=as_json)
         status = Exit.USAGE
     except NotConfirmed as error:
         _fail(_of_itself("not_agreed", str(error)), as_json=as_json)
@@ -147,4 +149,4 @@ def _of_itself(reason: str, message: str, state: str = "unchanged") -> dict[str,
 def _fail(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         out(json.dumps({"error": facts}, indent=2))
-    err(f"redis-baton: {facts['message']}")
+    err(f"redis-baton: {as_typed(facts['message'])}")

@@ -53,12 +53,22 @@ def _upgrade(result: Facts) -> list[str]:
 
 
 def _switchover(result: Facts) -> list[str]:
+    return _handover(result, "old", "`redis-baton rollback` goes back")
+
+
+def _rollback(result: Facts) -> list[str]:
+    return _handover(result, "new", "`redis-baton switchover` goes there again")
+
+
+def _handover(result: Facts, other: str, back: str) -> list[str]:
     masters = [one["version"] for one in result["after"].values() if one.get("role") == "master"]
-    lines = [f"{' and '.join(masters) or 'Nobody'} serves, at {result['serving']}."]
+    if len(masters) > 1:
+        return ["Both are masters, and neither follows the other: nothing was handed over."]
+    lines = [f"{masters[0] if masters else 'Nobody'} serves, at {result['serving']}."]
     if result["parked"] and result["warm"]:
-        lines.append(wrapped(f"The old one follows at {result['parked']}: there is a way back."))
+        lines.append(wrapped(f"The {other} one follows at {result['parked']}: {back}."))
     elif result["parked"]:
-        lines.append(wrapped(f"The old one is at {result['parked']}, but not warm."))
+        lines.append(wrapped(f"The {other} one is at {result['parked']}, but not warm."))
     return lines + (_gap(result) if result["phases"] else []) + _probe(result)
 
 
@@ -131,7 +141,14 @@ def _wait_synced(result: Facts) -> list[str]:
 
 
 def _verify(result: Facts) -> list[str]:
-    verdict = "No difference was found." if result["equal"] else "They DIFFER."
+    if result["differing"] or result["differences"]:
+        verdict = "They DIFFER."
+    elif result["equal"]:
+        verdict = "No difference was found."
+    elif result["attempts"]:
+        verdict = "No difference was found, but not everything could be compared."
+    else:
+        return ["Nothing was compared."]
     lines = [
         verdict,
         table(
@@ -158,7 +175,7 @@ def _verify(result: Facts) -> list[str]:
     if result["unsettled"]:
         lines.append(f"{counted(result['unsettled'], 'key')} changed all the time.")
     lines += [
-        f"{number(count)} can't be compared: {why}"
+        wrapped(f"Could not be compared: {why} ({number(count)})")
         for why, count in result["not_comparable"].items()
     ]
     return lines
@@ -228,7 +245,7 @@ def _status(result: Facts) -> list[str]:
     serves = f"{result['serving']} serves." if result["serving"] else "NOBODY serves."
     lines = [servers(result["after"]), f"Stage: {result['stage']}. {serves}"]
     since = result["since"]
-    when = f" since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(since))}" if since else ""
+    when = f" since {time.strftime('%Y-%m-%d %H:%M:%S %Z', time.localtime(since))}" if since else ""
     if result["warm"]:
         lasts = result["backlog_seconds"]
         gap = f" It may be cut off for {seconds(lasts)}." if lasts is not None else ""
@@ -290,7 +307,8 @@ def _wait_ready(result: Facts) -> list[str]:
 
 
 def _report(result: Facts) -> list[str]:
-    return [wrapped(result["sentence"])]
+    written = [f"Written: {action.removeprefix('write ')}" for action in result["actions"]]
+    return [wrapped(result["sentence"]), *written]
 
 
 # Of the steps that change something: the others have nothing to leave undone.
@@ -316,7 +334,7 @@ TELLS: dict[str, Callable[[Facts], list[str]]] = {
     "clients": _clients,
     "wait_quiescent": _wait_quiescent,
     "switchover": _switchover,
-    "rollback": _switchover,
+    "rollback": _rollback,
     "promote": _promote,
     "retire": _retire,
     "status": _status,

@@ -6,6 +6,7 @@ An option that is not given is not passed on, so what holds then is what the ste
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -13,6 +14,7 @@ import click
 
 from . import gather
 from .kinds import DURATION, SIZE, Measure, StepName
+from .servers import OF_LOGIN
 from .words import verb_of
 
 if TYPE_CHECKING:
@@ -169,6 +171,18 @@ ARGUMENTS: dict[tuple[str, str], str] = {
     ("persistence", "mode"): "MODE",
     ("config", "parameters"): "NAME=VALUE...",
 }
+
+
+# As the library's sentences call them: those with a name that is no word.
+_NAMED = [name for name in (*WISHES, *OF_LOGIN) if "_" in name]
+_OPTION = re.compile(rf"\b({'|'.join(_NAMED)})\b")
+
+
+def as_typed(sentence: str) -> str:
+    """Return what the library says with its parameters as the options that they are here."""
+    sentence = re.sub(r"\bor force\b", "or --force", sentence)
+    sentence = re.sub(r"\bredirect=(\w+)", r"--redirect \1", sentence)
+    return _OPTION.sub(lambda found: f"--{verb_of(found[1])}", sentence)
 
 
 def parameters_of(step: Callable[..., Any]) -> dict[str, inspect.Parameter]:

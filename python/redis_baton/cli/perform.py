@@ -51,7 +51,7 @@ def perform(verb: Verb, values: Values, verbs: Sequence[Verb]) -> int:
     passwords.take_ours()
     ours = {name: values.pop(name) for name in NOT_OF_STEP}
     path = ours["config_path"]
-    known = {one.name: set(parameters_of(one.function)) for one in verbs}
+    known = {one.step: set(parameters_of(one.function)) for one in verbs}
     settings = Settings(Path(path) if path is not None else None, known)
     named = {side: values.pop(side) for side in verb.sides}
     probe_at = values.pop("probe_at", None)
@@ -113,7 +113,8 @@ def _wishes(verb: Verb, values: Values, settings: Settings) -> Values:
         if value is None or value == ():
             continue
         wish = WISHES[name]
-        wishes[name] = wish.gathers(value, wish.flag or name) if wish.gathers else value
+        typed = ARGUMENTS.get((verb.step, name), wish.flag or name)
+        wishes[name] = wish.gathers(value, typed) if wish.gathers else value
     if redirect_options or "redirect" in values:
         _redirect(wishes, values.get("redirect"), redirect_options)
     for name, parameter in parameters.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .parameters import as_typed
 from .words import counted, number, seconds, size, table, verb_of, wrapped
 
 Facts = dict[str, Any]
@@ -179,7 +180,7 @@ def against(preflight: Facts | None, result: Facts | None) -> list[str]:
     ]
     if preflight and not lines:
         lines = ["nothing"]
-    return [_item(line) for line in lines]
+    return [_item(as_typed(line)) for line in lines]
 
 
 def question(step: str, result: Facts, wishes: Facts) -> str:

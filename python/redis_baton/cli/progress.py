@@ -111,10 +111,11 @@ class Progress:
         if not probe:
             return ""
         wrong = ", ".join(f"{count} {error}" for error, count in probe["errors"].items())
+        # First what counts: a narrow terminal cuts off the rest.
         return (
-            f"{number(probe['writes'])} writes, {number(probe['reads'])} reads, "
-            f"{wrong or 'no errors'}, median {(probe['median_us'] or 0) / 1000:.1f} ms, "
-            f"longest gap {probe['longest_gap_us'] / 1000:.1f} ms"
+            f"longest gap {probe['longest_gap_us'] / 1000:.1f} ms, "
+            f"median {(probe['median_us'] or 0) / 1000:.1f} ms, {wrong or 'no errors'}, "
+            f"{number(probe['writes'])} writes, {number(probe['reads'])} reads"
         )
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from redis_baton import Endpoint
+from redis_baton import Endpoint, InvalidInput
 
 from . import passwords
 from .kinds import DURATION
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 FORMS = "redis://HOST:PORT, rediss:// (TLS), unix:///PATH or redis+sentinel://HOST:PORT/NAME"
+HOW_TO_LOG_IN = (
+    f"A user goes into the URL (redis://USER@HOST:PORT), a password into ${passwords.ANY_SERVER}, "
+    "--password-file, --ask-password or the file of --config."
+)
 HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):\d{1,5}")
 
 # How to come in; each name is a parameter of Endpoint.from_url, but for the two about passwords.
@@ -69,13 +73,27 @@ def endpoint(side: str, given: str | None, options: dict[str, Any], settings: Se
         login["password"] = passwords.asked(f"the {side} ({_shown(url)})")
     elif "password" not in login and not _has_password(url):
         login["password"] = _password(side, options)
-    return Endpoint.from_url(url, **login)
+    return _endpoint(side, url, login)
 
 
 def for_probe(given: str, options: dict[str, Any], settings: Settings) -> Endpoint:
     """Return the address for the probe, which without a login has the source's."""
     url, login = _found("probe", given, options, settings)
-    return Endpoint.from_url(url, **login)
+    return _endpoint("probe", url, login)
+
+
+def _endpoint(side: str, url: str, login: dict[str, Any]) -> Endpoint:
+    """Make it; what is wrong with it is said with whose it is."""
+    user = login.get("user") or _part(url, "username")
+    if user and not login.get("password") and not _part(url, "password"):
+        raise click.UsageError(
+            f"{side.upper()}: the user {user!r} was given without a password. {HOW_TO_LOG_IN}"
+        )
+    try:
+        return Endpoint.from_url(url, **login)
+    except InvalidInput as error:
+        found = str(error).removesuffix(" (unchanged)")
+        raise click.UsageError(f"{side.upper()}: {found}") from None
 
 
 def _found(
@@ -101,8 +119,10 @@ def _url(side: str, given: str, settings: Settings) -> str:
         return given
     if HOST_PORT.fullmatch(given):
         return f"redis://{given}"
-    where = f", nor a server in {settings.path}" if settings.path else ""
-    raise click.UsageError(f"{side.upper()}: {given!r} is no URL ({FORMS}), no HOST:PORT{where}")
+    where = f"a server in {settings.path}" if settings.path else "a name, without --config"
+    raise click.UsageError(
+        f"{side.upper()}: {given!r} is neither HOST:PORT nor a URL ({FORMS}) nor {where}"
+    )
 
 
 def _password(side: str, options: dict[str, Any]) -> str | None:
@@ -118,10 +138,15 @@ def _password(side: str, options: dict[str, Any]) -> str | None:
 
 
 def _has_password(url: str) -> bool:
+    return _part(url, "password") is not None
+
+
+def _part(url: str, part: str) -> str | None:
     try:
-        return urlsplit(url).password is not None
+        found: str | None = getattr(urlsplit(url), part)
     except ValueError:  # no URL at all, which the core says best
-        return False
+        return None
+    return found
 
 
 def _shown(url: str) -> str:

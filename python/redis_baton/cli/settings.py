@@ -28,6 +28,8 @@ SERVER_KEYS: dict[str, type] = {
     "connect_timeout": float,
 }
 PATHS = ("password_file", "ca_certs", "client_cert_file", "client_key_file")
+# What is looked at in place of a verb that has no section.
+SPELLED = {"plan": "upgrade"}
 SIDES = ("source", "target", "server")
 KINDS = {str: "a text", bool: "true or false", float: "a number", dict: "a table"}
 
@@ -40,22 +42,23 @@ class Settings:
     """What the file says. Without one it says nothing."""
 
     def __init__(self, path: Path | None, verbs: dict[str, set[str]]) -> None:
-        """Read it; `verbs` has the options of each verb."""
+        """Read it; `verbs` has the options of each step."""
         self.path = path
         self._data: dict[str, Any] = {} if path is None else _read(path)
         if path is not None:
             self._check(verbs)
 
     def _check(self, verbs: dict[str, set[str]]) -> None:
-        sections = {verb.replace("-", "_"): options for verb, options in verbs.items()}
-        anywhere = set().union(*sections.values())
+        anywhere = set().union(*verbs.values())
         for name, content in self._data.items():
             if name in SIDES:
                 self._has_type(name, content, str)
                 continue
-            allowed = anywhere if name == "options" else sections.get(name)
+            allowed = anywhere if name == "options" else verbs.get(name)
             if name != "servers" and allowed is None:
-                raise self.wrong(name, "is not known")
+                section = SPELLED.get(name, name.replace("-", "_"))
+                hint = f"; it is [{section}]" if section in verbs else ""
+                raise self.wrong(name, f"is not known{hint}")
             self._has_type(name, content, dict)
             for key, value in content.items():
                 if name == "servers":

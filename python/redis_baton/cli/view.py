@@ -19,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from .parameters import as_typed
 from .progress import CALLS, Progress
 from .words import number, seconds, size, wrapped
 
@@ -59,7 +60,7 @@ class View:
     def show(self, event: Event) -> None:
         """Show an event."""
         if event["event"] == "warning":
-            click.echo(f"warning: {event['warning']}", err=True)
+            click.echo(f"warning: {as_typed(event['warning'])}", err=True)
 
     def show_ended(self, progress: Progress) -> None:
         """Show that a step has ended."""
@@ -93,7 +94,7 @@ class Lines(View):
             if progress.in_call and event["step"] not in CALLS:
                 self._say(f"{progress.step} ...")
         elif kind == "warning":
-            self._say(f"  warning: {event['warning']}")
+            self._say(f"  warning: {as_typed(event['warning'])}")
         elif kind == "hook":
             self._say(f"  {hook_text(event)}")
         elif kind == "monitor":
@@ -139,7 +140,7 @@ class Live(View):
         """Show an event."""
         kind = event["event"]
         if kind == "warning":
-            self._print(Text(wrapped(f"warning: {event['warning']}", "    "), "yellow"))
+            self._print(Text(wrapped(f"warning: {as_typed(event['warning'])}", "    "), "yellow"))
         elif kind == "hook":
             self._print(Text(f"    {hook_text(event)}", "red" if event["failed"] else "dim"))
         elif kind == "action" and self._verbose:

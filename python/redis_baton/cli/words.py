@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 KILO = 1024
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
-MINUTE, HOUR = 60, 3600
+MINUTE, DAY = 60, 24  # in seconds; in hours
 WIDEST = 100
 
 
@@ -35,11 +35,13 @@ def counted(count: int, what: str) -> str:
 
 
 def seconds(count: float) -> str:
-    """Return seconds as `0.4 s`, `12 s`, `3:25` or `1:03:25`."""
+    """Return seconds as `0.4 s`, `12 s`, `3:25`, `1:03:25` or `12 days`."""
     if count < MINUTE:
         return f"{count:.1f} s"
     minutes, rest = divmod(round(count), MINUTE)
     hours, minutes = divmod(minutes, MINUTE)
+    if hours >= 2 * DAY:
+        return f"{hours // DAY} days"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 

@@ -165,7 +165,7 @@ pub async fn verify(call: &Call, options: &Options) -> Result<Verify> {
         Stage::Retired => call.run.warn("the source is gone, so there is nothing to compare with"),
     }
     for (why, keys) in &seen.not_comparable {
-        call.run.warn(format!("{keys} keys could not be compared: {why}"));
+        call.run.warn(format!("could not be compared: {why} ({keys})"));
     }
     let ping_ms = ping(pair.target()?).await?;
     Ok(finish!(

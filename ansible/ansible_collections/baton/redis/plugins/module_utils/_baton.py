@@ -259,11 +259,14 @@ def respawn_or_fail(module):
         interpreter = probe_interpreters_for_module([INSTALLED_PYTHON], "redis_baton")
         if interpreter:
             respawn_module(interpreter)
+    remedy = (
+        "run the role baton.redis.install on this host, "
+        "or set ansible_python_interpreter to a Python that has the library"
+    )
     module.fail_json(
-        msg=missing_required_lib("redis-baton"),
+        msg=f"{missing_required_lib('redis-baton')}; {remedy} (unchanged)",
         reason="library_missing",
         state="unchanged",
-        remedy="run the role baton.redis.install on this host, "
-        "or set ansible_python_interpreter to a Python that has the library",
+        remedy=remedy,
         exception=IMPORT_ERROR,
     )

@@ -49,8 +49,8 @@ options:
     default: 3600.0
   level:
     description:
-      - How much is compared before the switchover. V(counts) are the counts of keys. V(sample) reads
-        some random keys in full as well, V(full) compares every key.
+      - How much is compared before the switchover. V(counts) are the counts of keys. V(sample)
+        reads some random keys in full as well, V(full) compares every key.
     type: str
     choices: [counts, sample, full]
     default: sample
