@@ -3,6 +3,8 @@
 //! The replica is read first and tells types and sizes, so that the one that serves is asked for nothing large. What is
 //! not plainly equal is a candidate, which the [typed reads](super::typed) look at again: this only has to be fast.
 
+use tokio::sync::Mutex;
+
 use crate::{
     error::Result,
     server::{
@@ -26,11 +28,13 @@ const TTL_TOLERANCE_MS: u64 = 1000;
 const ALL_OF_IT: &[u8] = b"*2\r\n$1\r\n0\r\n";
 
 /// A connection to each server, at work on one page at a time.
-pub struct Lane {
+pub struct Lane<'a> {
     pub master: Raw,
     pub replica: Raw,
     /// Whether both can tell when a key expires, and not only in how long.
     absolute: bool,
+    /// Who asks the master: one lane at a time, as others wait for it, too.
+    turn: &'a Mutex<()>,
 }
 
 /// How a key is read.
@@ -53,11 +57,11 @@ pub struct Page {
     pub candidates: Vec<Vec<u8>>,
 }
 
-impl Lane {
-    pub async fn open(master: &Server, replica: &Server) -> Result<Self> {
+impl<'a> Lane<'a> {
+    pub async fn open(master: &Server, replica: &Server, turn: &'a Mutex<()>) -> Result<Self> {
         let both = |version| master.identity.has_redis(version) && replica.identity.has_redis(version);
         let absolute = both(Version(7, 0, 0));
-        Ok(Lane { master: Raw::open(master).await?, replica: Raw::open(replica).await?, absolute })
+        Ok(Lane { master: Raw::open(master).await?, replica: Raw::open(replica).await?, absolute, turn })
     }
 
     /// Selects a database on both.
@@ -154,7 +158,9 @@ impl Lane {
                 ask(&mut self.master, name, kinds[n], false);
             }
         }
+        let turn = self.turn.lock().await;
         let replies = self.master.replies().await?;
+        drop(turn);
         refuse_any(&self.master, &replies)?;
         Ok(Masters { replies, has_strings: !strings.is_empty() })
     }

@@ -26,8 +26,9 @@ use crate::{
     server::{Server, info::with_field_ttls, raw::Raw},
 };
 
-/// Pages that are compared at the same time: while one waits for a server, another is at work.
-const LANES: usize = 4;
+/// Pages that are compared at the same time: while one waits for a server, another is at work. Only one of them waits for the one that
+/// serves.
+const LANES: usize = 6;
 
 /// Names in a page of SCAN: many on the replica, where nobody waits, fewer on the one that serves.
 const NAMES_OF_REPLICA: usize = 1000;
@@ -152,9 +153,10 @@ impl Pace {
 
 impl Work<'_> {
     async fn all(&self, master: &Server, replica: &Server) -> Result<()> {
+        let turn = Turn::new(());
         let mut lanes = Vec::new();
         for _ in 0..LANES {
-            lanes.push(Lane::open(master, replica).await?);
+            lanes.push(Lane::open(master, replica, &turn).await?);
         }
         self.look_again(1).await?;
         for names in [Names::OfReplica, Names::OfMaster] {
@@ -180,7 +182,7 @@ impl Work<'_> {
     }
 
     /// Takes page after page.
-    async fn lane(&self, lane: &mut Lane) -> Result<()> {
+    async fn lane(&self, lane: &mut Lane<'_>) -> Result<()> {
         loop {
             let (names, database) = {
                 let place = lock(&self.place);
@@ -214,7 +216,7 @@ impl Work<'_> {
     }
 
     /// Compares some keys at once, and returns how many are equal.
-    async fn page(&self, lane: &mut Lane, names: Names, database: u32, keys: &[Vec<u8>]) -> Result<u64> {
+    async fn page(&self, lane: &mut Lane<'_>, names: Names, database: u32, keys: &[Vec<u8>]) -> Result<u64> {
         let start = lock(&self.pace).turn(keys.len());
         let wait = start.saturating_duration_since(Instant::now());
         if !wait.is_zero() {
