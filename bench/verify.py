@@ -39,6 +39,7 @@ WAYS = {
     "redis-baton, reads": ("ours", "reads"),
     "redis-py (hiredis), SCAN, DUMP, PTTL": ("redis-py",),
 }
+FLOOR = "the floor: redis-cli --rdb of the source alone"
 FULL_CHECK = "RedisFullCheck, full values, one round"
 
 
@@ -65,6 +66,7 @@ def measure(
         ways[FULL_CHECK] = ("full-check", str(full_check))
     found: list[Comparison] = []
     old, new = (instance(name, folder / f"verify-{name}") for name in pair)
+    ways[FLOOR] = ("rdb", str(old.binary.cli))
     with old, new:
         _fill(old, keys)
         _follow(old, new, folder)
