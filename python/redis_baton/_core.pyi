@@ -2022,7 +2022,8 @@ def upgrade(
         replication_user: ACL user for replication; None for the login of the endpoint.
         replication_password: its password. What is set on the servers already is left alone.
         sync_timeout: seconds the initial sync may take.
-        level: how much `verify` compares before the switchover.
+        level: how much `verify` compares before the switchover. With `full` the upgrade ends with
+            `unsettled` where a key never rests.
         by: how it compares every key at the level `full`.
         sample_keys: how many random keys are read on both servers at the level `sample`.
         pause_budget: seconds for which writes wait at most in one attempt, 0.05 to 60; the target

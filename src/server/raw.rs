@@ -22,7 +22,7 @@ const READ: usize = 64 << 10;
 /// For how much there is room from the beginning, at most.
 const MOST_AHEAD: usize = 1 << 20;
 
-/// Arrays in arrays: those of `XINFO STREAM` are four deep.
+/// Arrays in arrays: those of `XRANGE` are three deep.
 const DEEPEST: usize = 8;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -138,6 +138,11 @@ impl Raw {
         self.server.refused(&Command::new([command]), said)
     }
 
+    /// That a reply is none that can be understood.
+    pub fn odd(&self) -> Error {
+        lost(&self.server, &odd())
+    }
+
     /// The server.
     pub fn server(&self) -> &Server {
         &self.server
@@ -160,6 +165,10 @@ async fn dial(endpoint: &Endpoint) -> Result<Box<dyn Stream>> {
 
 fn lost(server: &Server, error: &std::io::Error) -> Error {
     Error::new(Code::ConnectionLost, format!("the connection broke: {error}")).at(server)
+}
+
+fn odd() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, "a reply is none of the protocol")
 }
 
 fn silent(server: &Server, given: Duration) -> Error {
@@ -234,19 +243,22 @@ pub fn bulk(reply: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What a reply holds; a refusal is nil, and so is what lies deeper than any reply goes.
-pub fn value(reply: &[u8]) -> Value {
+/// What a reply holds; a refusal is nil. None where it is deeper than any reply there is.
+pub fn value(reply: &[u8]) -> Option<Value> {
     nested(reply, DEEPEST)
 }
 
-fn nested(reply: &[u8], deeper: usize) -> Value {
-    match reply.first() {
-        Some(b'*') if deeper > 0 => {
-            Value::Array(array(reply).into_iter().map(|element| nested(element, deeper - 1)).collect())
+fn nested(reply: &[u8], deeper: usize) -> Option<Value> {
+    Some(match reply {
+        [b'*', b'-', ..] => Value::Nil,
+        [b'*', ..] => {
+            let deeper = deeper.checked_sub(1)?;
+            let elements = array(reply).into_iter().map(|element| nested(element, deeper));
+            Value::Array(elements.collect::<Option<_>>()?)
         }
-        Some(b':') => number(reply).map_or(Value::Nil, Value::Int),
+        [b':', ..] => number(reply).map_or(Value::Nil, Value::Int),
         _ => bulk(reply).map_or(Value::Nil, |bytes| Value::BulkString(bytes.to_vec())),
-    }
+    })
 }
 
 /// The elements of an array, each as a reply of its own; none for another reply.
@@ -277,7 +289,6 @@ struct Reading {
 impl Reading {
     /// Where the next reply ends; none if it has not come in full.
     fn next(&mut self, bytes: &[u8]) -> std::io::Result<Option<usize>> {
-        let odd = || std::io::Error::new(std::io::ErrorKind::InvalidData, "a reply is none of the protocol");
         self.left = self.left.max(1);
         while self.left > 0 {
             let Some(head) = head(bytes, self.at) else { return Ok(None) };
@@ -363,11 +374,13 @@ mod tests {
     #[test]
     fn values_are_what_the_reply_holds() {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let reply = b"*4\r\n$1\r\na\r\n:-7\r\n$-1\r\n*2\r\n+b\r\n*0\r\n";
+        let reply = b"*5\r\n$1\r\na\r\n:-7\r\n$-1\r\n*-1\r\n*2\r\n+b\r\n*0\r\n";
         let inner = Value::Array(vec![text("b"), Value::Array(Vec::new())]);
-        assert_eq!(value(reply), Value::Array(vec![text("a"), Value::Int(-7), Value::Nil, inner]));
+        let all = vec![text("a"), Value::Int(-7), Value::Nil, Value::Nil, inner];
+        assert_eq!(value(reply), Some(Value::Array(all)));
         // Whoever sends the deepest nest there can be gets no stack for it.
-        value(&b"*1\r\n".repeat(1 << 20));
+        let nest = [b"*1\r\n".repeat(1 << 10), b":1\r\n".to_vec()].concat();
+        assert_eq!(value(&nest), None);
     }
 
     proptest! {

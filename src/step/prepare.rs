@@ -3,6 +3,7 @@
 use super::{
     hand_over::Options,
     login::{find_login, fuse},
+    verify,
 };
 use crate::{
     decide::sentinels::FIRST,
@@ -35,6 +36,8 @@ pub(super) async fn prepare(
     options: &Options,
 ) -> Result<()> {
     let journal = &pair.journal;
+    // Or its configuration file would have it.
+    verify::put_back(pair, promoted).await?;
     let config = promoted.config(&["repl-backlog-size", MIN_REPLICAS]).await?;
     let number = |name: &str| config.get(name).and_then(|value| value.parse::<u64>().ok());
     if number("repl-backlog-size").is_some_and(|size| size < options.backlog_bytes) {

@@ -181,3 +181,6 @@ def test_every_key_is_compared_if_that_is_wished(pair_of: PairFactory) -> None:
     compared = {step.name: step.result for step in done.steps}["verify"]
     assert (compared["level"], compared["compared"], compared["equal"]) == ("full", 500, True)
     assert done.stage == "switched"
+    # Once is enough.
+    again = rb.upgrade(**pair.given, level="full", by="reads", quiet_for=0.1)
+    assert {step.name: step.result for step in again.steps}["verify"]["level"] == "sample"

@@ -215,8 +215,8 @@ def test_it_can_be_interrupted_and_leaves_nothing(pair: Pair) -> None:
     nothing_left(pair)
 
 
-def test_what_a_killed_controller_left_is_put_back_by_the_next(pair: Pair) -> None:
-    pair.follow(10)
+def killed_while_it_compares(pair: Pair) -> None:
+    """Let a controller compare, and kill it when the target's settings are other ones."""
     program = "import sys, redis_baton as rb; rb.verify(**eval(sys.argv[1]))"
     given = {**FULL, "source": pair.source.url, "target": pair.target.url}
     given["journal_dir"] = str(pair.journal_dir)
@@ -224,8 +224,47 @@ def test_what_a_killed_controller_left_is_put_back_by_the_next(pair: Pair) -> No
         eventually(lambda: lighter(pair.target) == ("no", "0"), "it compares")
         controller.kill()
     assert lighter(pair.target) == ("no", "0")
-    assert rb.verify(**pair.given, **FULL).equal
+
+
+def test_what_a_killed_controller_left_is_put_back_by_the_next(pair: Pair) -> None:
+    pair.follow(10)
+    killed_while_it_compares(pair)
+    done = rb.verify(**pair.given)
+    assert (done.equal, done.changed, done.level) == (True, True, "sample")
     assert lighter(pair.target) == ("yes", "5")
+
+
+def test_what_a_killed_controller_left_is_not_saved_by_a_switchover(pair: Pair) -> None:
+    pair.follow(10)
+    killed_while_it_compares(pair)
+    rb.switchover(**pair.given)
+    assert lighter(pair.target) == ("yes", "5")
+    assert pair.target.config_file is not None
+    saved = pair.target.config_file.read_text()
+    assert "rdbcompression no" not in saved
+    assert "repl-diskless-sync-delay 0" not in saved
+
+
+def test_who_stops_it_at_once_leaves_nothing(pair: Pair) -> None:
+    pair.follow(10)
+
+    def stop(event: Any) -> None:  # noqa: ANN401  (of any shape)
+        if event["event"] == "action":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rb.verify(**pair.given, **FULL, on_event=stop)
+    assert lighter(pair.target) == ("yes", "5")
+
+
+def test_a_target_that_closes_idle_connections_is_left_as_it_was(quick: Pair) -> None:
+    quick.follow(1000)
+    quick.target.call("CONFIG", "SET", "rdb-key-save-delay", "5000")
+    quick.target.call("CONFIG", "SET", "timeout", "1")
+    before = config_of(quick.target)
+    result = rb.verify(**quick.given, **FULL)
+    assert (result.equal, result.changed, result.warnings) == (True, False, [])
+    assert config_of(quick.target) == before
 
 
 @pytest.mark.parametrize(("dies", "state"), [("source", "unchanged"), ("target", "interrupted")])

@@ -199,7 +199,7 @@ async fn ask(raw: &mut Raw, commands: &[Command]) -> Result<Vec<Option<Value>>> 
     commands.iter().for_each(|command| raw.ask_for(command));
     let replies = raw.replies().await?;
     let values = commands.iter().enumerate().map(|(n, command)| match replies.refusal(n) {
-        None => Ok(Some(value(replies.of(n)))),
+        None => value(replies.of(n)).map(Some).ok_or_else(|| raw.odd()),
         Some(said) if changed(&said) => Ok(None),
         Some(said) => Err(raw.server().refused(command, &said)),
     });

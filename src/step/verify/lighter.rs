@@ -1,6 +1,7 @@
 //! A lighter stream of the replica: what is set there while it sends its data, and put back afterwards.
 //!
-//! The server that serves is left as it is.
+//! The server that serves is left as it is. The values that they had are in the journal, so what a controller that was killed
+//! has left is put back by the next comparison, and before the replica is promoted.
 
 use std::sync::Arc;
 
@@ -13,6 +14,11 @@ use crate::{
 
 /// It neither compresses what is expanded a moment later, nor waits for other replicas that may come.
 const LIGHTER: [(&str, &str); 2] = [("rdbcompression", "no"), ("repl-diskless-sync-delay", "0")];
+
+/// Puts back what an earlier comparison has left on a replica.
+pub(crate) async fn put_back(pair: &Pair, replica: &Server) -> Result<()> {
+    replica.restore(&pair.journal, Some(&LIGHTER.map(|(parameter, _)| parameter))).await
+}
 
 /// A replica that has these settings.
 pub(super) struct Lighter<'a> {
@@ -27,24 +33,42 @@ impl<'a> Lighter<'a> {
     pub async fn begin(pair: &'a Pair, replica: &Server) -> Result<Self> {
         let noted = Arc::new(pair.run.part());
         let lighter = Lighter { pair, replica: replica.noted_by(&noted), noted };
-        for (parameter, value) in LIGHTER {
-            let raised = lighter.replica.raise(&pair.journal, parameter, value).await;
-            match raised {
-                // It is only slower then.
-                Err(Error { code: Code::PermissionDenied | Code::CommandFailed | Code::JournalFailed, .. }) => break,
-                raised => raised?,
+        match lighter.set().await {
+            // It only takes longer then.
+            Ok(()) | Err(Error { code: Code::PermissionDenied | Code::CommandFailed | Code::JournalFailed, .. }) => {
+                Ok(lighter)
+            }
+            Err(error) => {
+                lighter.end().await;
+                Err(error)
             }
         }
-        Ok(lighter)
+    }
+
+    async fn set(&self) -> Result<()> {
+        for (parameter, value) in LIGHTER {
+            self.replica.raise(&self.pair.journal, parameter, value).await?;
+        }
+        Ok(())
     }
 
     /// Puts back what they were.
     pub async fn end(self) {
-        let only = LIGHTER.map(|(parameter, _)| parameter);
-        let restored = self.replica.restore(&self.pair.journal, Some(&only)).await;
-        if let Err(error) = restored {
-            self.pair.run.take_in(&self.noted);
-            self.pair.run.warn(format!("{} are not put back yet, the next verify does it: {error}", only.join(", ")));
+        let _shield = self.noted.shield();
+        let mut done = put_back(self.pair, &self.replica).await;
+        if done.as_ref().is_err_and(|error| error.code == Code::ConnectionLost) {
+            // The server may have closed a connection that was idle for so long.
+            done = match self.replica.reconnect().await {
+                Ok(replica) => put_back(self.pair, &replica).await,
+                Err(error) => Err(error),
+            };
         }
+        let Err(error) = done else { return };
+        let what = LIGHTER.map(|(parameter, _)| parameter).join(" and ");
+        if error.code == Code::JournalFailed {
+            return self.pair.run.warn(format!("{what} are put back, but that is not noted: {error}"));
+        }
+        self.pair.run.take_in(&self.noted);
+        self.pair.run.warn(format!("{what} are not put back yet, the next comparison or switchover does it: {error}"));
     }
 }

@@ -22,6 +22,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use counts::Database;
+pub(crate) use lighter::put_back;
 use typed::Verdict;
 
 use super::Call;
@@ -301,6 +302,9 @@ async fn compare(
     options: &Options,
     seen: &mut Comparison,
 ) -> Result<()> {
+    if let Err(error) = put_back(pair, replica).await {
+        pair.run.warn(format!("what an earlier comparison has set is not put back yet: {error}"));
+    }
     counts::compare(pair, master, replica, options, seen).await?;
     match options.level {
         Level::Counts => Ok(()),

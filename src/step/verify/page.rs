@@ -49,12 +49,20 @@ enum Kind {
     Other,
 }
 
-/// A page's keys by what came of them.
+/// Keys by what came of them.
+#[derive(Default)]
 pub struct Page {
     /// How many are equal.
     pub equal: u64,
     /// Those to be looked at again.
     pub candidates: Vec<Vec<u8>>,
+}
+
+impl Page {
+    pub fn add(&mut self, more: Page) {
+        self.equal += more.equal;
+        self.candidates.extend(more.candidates);
+    }
 }
 
 impl<'a> Lane<'a> {

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard};
 use super::{
     Comparison, Key, Options,
     bookmark::{Bookmark, Names},
-    page::Lane,
+    page::{Lane, Page},
     typed::{self, Eyes},
 };
 use crate::{
@@ -26,8 +26,8 @@ use crate::{
     server::{Server, info::with_field_ttls, raw::Raw},
 };
 
-/// Pages that are compared at the same time: while one waits for a server, another is at work. Only one of them waits for the one that
-/// serves.
+/// Pages that are compared at the same time: while one waits for a server, another is at work. Only one of them reads on the one
+/// that serves, and beside it whoever looks at candidates.
 const LANES: usize = 6;
 
 /// Names in a page of SCAN: many on the replica, where nobody waits, fewer on the one that serves.
@@ -202,21 +202,33 @@ impl Work<'_> {
                 scan.under_way.insert(page, cursor);
                 (page, keys)
             };
-            let mut equal = 0;
+            let mut found = Page::default();
             for keys in keys.chunks(PAGE) {
-                equal += self.page(lane, names, database, keys).await?;
+                found.add(self.page(lane, names, database, keys).await?);
             }
-            // Not before: of a page that is interrupted all is done again.
-            lock(&self.seen).compared += equal;
-            let mut scan = self.scan.lock().await;
-            scan.under_way.remove(&page);
-            let oldest = scan.under_way.values().next().or(scan.next.as_ref());
-            lock(&self.place).cursor = oldest.cloned();
+            let waiting = {
+                // Not before: of a page that is interrupted all is done again.
+                let mut scan = self.scan.lock().await;
+                scan.under_way.remove(&page);
+                let oldest = scan.under_way.values().next().or(scan.next.as_ref());
+                lock(&self.seen).compared += found.equal;
+                let mut place = lock(&self.place);
+                place.cursor = oldest.cloned();
+                place.candidates.extend(found.candidates.into_iter().map(|name| Key { database, name }));
+                place.candidates.len()
+            };
+            if waiting >= MOST_CANDIDATES {
+                self.look_again(GROUP).await?;
+            } else if waiting >= GROUP
+                && let Ok(eyes) = self.eyes.try_lock()
+            {
+                self.look(eyes, GROUP).await?;
+            }
         }
     }
 
-    /// Compares some keys at once, and returns how many are equal.
-    async fn page(&self, lane: &mut Lane<'_>, names: Names, database: u32, keys: &[Vec<u8>]) -> Result<u64> {
+    /// Compares some keys at once.
+    async fn page(&self, lane: &mut Lane<'_>, names: Names, database: u32, keys: &[Vec<u8>]) -> Result<Page> {
         let start = lock(&self.pace).turn(keys.len());
         let wait = start.saturating_duration_since(Instant::now());
         if !wait.is_zero() {
@@ -229,19 +241,7 @@ impl Work<'_> {
         if names == Names::OfReplica {
             lock(&self.pace).done += keys.len() as u64;
         }
-        let waiting = {
-            let candidates = &mut lock(&self.place).candidates;
-            candidates.extend(found.candidates.into_iter().map(|name| Key { database, name }));
-            candidates.len()
-        };
-        if waiting >= MOST_CANDIDATES {
-            self.look_again(GROUP).await?;
-        } else if waiting >= GROUP
-            && let Ok(eyes) = self.eyes.try_lock()
-        {
-            self.look(eyes, GROUP).await?;
-        }
-        Ok(found.equal)
+        Ok(found)
     }
 
     /// Looks at candidates, if there are so many. They are all of one database. Those that do not rest wait until the end.
@@ -288,7 +288,8 @@ impl Work<'_> {
             if written.elapsed() >= WRITE {
                 written = Instant::now();
                 // Without it this comparison is no worse: it can't be resumed if it is interrupted.
-                if let Err(unwritten) = lock(&self.place).write(self.pair, &lock(&self.seen))
+                let seen = lock(&self.seen);
+                if let Err(unwritten) = lock(&self.place).write(self.pair, &seen)
                     && !std::mem::replace(&mut warned, true)
                 {
                     self.pair.run.warn(unwritten.to_string());

@@ -51,6 +51,7 @@ options:
     description:
       - How much is compared before the switchover. V(counts) are the counts of keys. V(sample)
         reads some random keys in full as well, V(full) compares every key.
+      - With V(full) the upgrade ends with C(unsettled) where a key never rests.
     type: str
     choices: [counts, sample, full]
     default: sample
