@@ -99,7 +99,7 @@ impl Endpoint {
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let query: Vec<_> = url.query_pairs().collect();
         if let Some((name, _)) = query.first() {
-            return Err(Error::input("url", format!("the parameter {name:?} is not known; give options as arguments")));
+            return Err(odd(name, format!("the parameter {name:?} is not known; give options as arguments")));
         }
         let mut endpoint = Endpoint {
             user: Some(decode(url.username())).filter(|u| !u.is_empty()),
@@ -139,7 +139,7 @@ impl Endpoint {
         endpoint.port = url.port().unwrap_or(if endpoint.master_name.is_some() { SENTINEL_PORT } else { DEFAULT_PORT });
         let database = url.path().trim_start_matches('/');
         if endpoint.master_name.is_none() && !database.is_empty() && database.parse::<u32>().is_err() {
-            return Err(Error::input("url", format!("{database:?} is not a database number")));
+            return Err(odd(database, format!("{database:?} is not a database number")));
         }
         Ok(endpoint)
     }
@@ -168,8 +168,10 @@ impl Endpoint {
         if self.connect_timeout.is_zero() {
             return Err(Error::input("connect_timeout", "must be more than 0 seconds"));
         }
-        if let (Some(user), None) = (&self.user, &self.password) {
-            return Err(Error::input("password", format!("the user {user:?} was given without one")));
+        if self.user.is_some() && self.password.is_none() {
+            // What stands there may be the password, so it is not shown.
+            let problem = "a user was given without one (a password alone is redis://:PASSWORD@HOST)";
+            return Err(Error::input("password", problem));
         }
         match &self.tls {
             Some(_) if self.unix_socket.is_some() => Err(Error::input("tls", "a unix socket does not speak TLS")),
@@ -257,6 +259,15 @@ impl Endpoint {
     }
 }
 
+/// What is wrong with a part of a URL behind its host. One with an `@` is the rest of a login that ended too early, and is
+/// not shown.
+fn odd(part: &str, problem: String) -> Error {
+    match part.contains('@') {
+        true => Error::input("url", "has an @ behind its host: in a login write / ? # @ as %2F %3F %23 %40"),
+        false => Error::input("url", problem),
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(name) = &self.master_name {
@@ -317,7 +328,7 @@ mod tests {
     #[test]
     fn a_password_may_come_later_than_its_user() {
         let mut e = Endpoint::read_url("redis://ops@h").unwrap();
-        assert!(e.check().unwrap_err().to_string().contains("ops"));
+        assert!(e.check().unwrap_err().to_string().contains("without one"));
         assert!(Endpoint::from_url("redis://ops@h").is_err());
         e.password = Some("secret".into());
         e.check().unwrap();
@@ -325,7 +336,10 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_named_and_its_password_is_not() {
-        for url in ["http://h:1", "redis://", "redis://u:hunter2@h:99999", "unix://", "redis://h/x", "redis://h?a=b"] {
+        let whole = ["http://h:1", "redis://", "redis://u:hunter2@h:99999", "unix://", "redis://h/x", "redis://h?a=b"];
+        // As is written by mistake: without the colon before it, and with what has to be encoded.
+        let mistaken = ["redis://hunter2@h", "unix://hunter2@/run/redis.sock", "redis://u/hunter2@h", "redis://u?hunter2@h"];
+        for url in whole.into_iter().chain(mistaken) {
             let error = Endpoint::from_url(url).unwrap_err();
             assert_eq!(error.code, Code::InvalidInput, "{url}");
             assert!(!error.to_string().contains("hunter2"));

@@ -298,20 +298,30 @@ impl Journal {
 
     /// The last handover that was begun and not taken back.
     pub fn handover(&self) -> Result<Option<Handover>> {
-        let mut standing: Vec<Handover> = Vec::new();
+        Ok(self.standing()?.0)
+    }
+
+    /// The same, and how many were ever begun, whatever became of them. Both of one reading: between two another controller
+    /// may have begun one.
+    pub fn standing(&self) -> Result<(Option<Handover>, usize)> {
+        let (mut standing, mut begun) = (Vec::new(), 0);
         for record in self.records()? {
             match record {
-                Record::Handover(handover) => standing.push(handover),
+                Record::Handover(handover) => {
+                    standing.push(handover);
+                    begun += 1;
+                }
                 Record::Undone => drop(standing.pop()),
                 _ => {}
             }
         }
-        Ok(standing.pop())
+        Ok((standing.pop(), begun))
     }
 
-    /// How many handovers were ever begun, whatever became of them.
-    pub fn begun(&self) -> Result<usize> {
-        Ok(self.records()?.iter().filter(|record| matches!(record, Record::Handover(_))).count())
+    /// Notes that the last one was taken back, if it is this one, and of all that were begun the one of that number.
+    pub fn note_undone(&self, handover: &Handover, number: usize) -> Result<()> {
+        let (standing, begun) = self.standing()?;
+        if standing.as_ref() == Some(handover) && begun == number { self.append(&Record::Undone) } else { Ok(()) }
     }
 
     /// The offset at which the server that the last handover was to demote has ended, if it is known.
@@ -446,10 +456,8 @@ mod tests {
         assert_eq!(journal.persisting("r").unwrap(), None);
     }
 
-    #[test]
-    fn a_handover_taken_back_stands_no_more() {
-        let journal = scratch("handover");
-        let handover = Handover {
+    fn handover() -> Handover {
+        Handover {
             source: "s".into(),
             target: "t".into(),
             back: false,
@@ -462,10 +470,28 @@ mod tests {
             from: Ports { plain: 3, tls: 0 },
             fenced: false,
             plan: Plan::default(),
-        };
-        journal.append(&Record::Handover(handover.clone())).unwrap();
-        assert_eq!(journal.handover().unwrap(), Some(handover));
-        journal.append(&Record::Undone).unwrap();
-        assert_eq!(journal.handover().unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_handover_taken_back_stands_no_more() {
+        let journal = scratch("handover");
+        journal.append(&Record::Handover(handover())).unwrap();
+        assert_eq!(journal.standing().unwrap(), (Some(handover()), 1));
+        journal.note_undone(&handover(), 1).unwrap();
+        assert_eq!(journal.standing().unwrap(), (None, 1));
+    }
+
+    #[test]
+    fn one_that_another_controller_has_begun_since_is_not_taken_back_for_it() {
+        let journal = scratch("alike");
+        journal.append(&Record::Handover(handover())).unwrap();
+        journal.append(&Record::Handover(handover())).unwrap();
+        journal.note_undone(&handover(), 1).unwrap();
+        assert_eq!(journal.records().unwrap().len(), 2);
+        journal.note_undone(&handover(), 2).unwrap();
+        assert_eq!(journal.standing().unwrap(), (Some(handover()), 2));
+        journal.note_undone(&Handover { back: true, ..handover() }, 2).unwrap();
+        assert_eq!(journal.records().unwrap().len(), 3);
     }
 }

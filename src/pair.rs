@@ -75,7 +75,7 @@ impl Pair {
         source.check()?;
         target.check_address()?;
         let journal = Journal::of(journal_dir, source, target)?;
-        let (handover, begun) = (journal.handover()?, journal.begun()?);
+        let (handover, begun) = journal.standing()?;
         let source = &address_of_source(run, source, handover.as_ref()).await?;
         // `replicate` carries the source's users to the target, so from then on the target takes the source's login. The
         // reverse only happens once the two have changed places.
@@ -365,17 +365,17 @@ impl Pair {
 
     /// Notes that a handover is about to begin; it is on disk when this returns.
     pub fn begin(&mut self, handover: Handover) -> Result<()> {
+        // Known first: once it is on record, nothing more may fail.
+        self.begun = self.journal.standing()?.1 + 1;
         self.journal.append(&Record::Handover(handover.clone()))?;
         self.handover = Some(handover);
-        self.begun = self.journal.begun()?;
         Ok(())
     }
 
     /// Notes that this handover, which was not done, was taken back. Not where it was never begun, nor where another
     /// controller has begun one since, which has cut us off: what stands in the journal is its own, however alike.
     pub fn note_undone(&self, handover: &Handover) -> Result<()> {
-        let ours = self.journal.handover()?.as_ref() == Some(handover) && self.journal.begun()? == self.begun;
-        if ours { self.journal.append(&Record::Undone) } else { Ok(()) }
+        self.journal.note_undone(handover, self.begun)
     }
 }
 

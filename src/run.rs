@@ -35,7 +35,8 @@ pub enum Event {
     },
     /// A command that changes a server was sent (secrets masked).
     Action {
-        /// The server and the command, as in a result's `actions`.
+        /// The server and the command, as in a result's `actions`: those do not have what a step has put back by its end,
+        /// as `verify` does.
         action: String,
     },
     /// The initial sync moves on.

@@ -72,6 +72,25 @@ def test_the_wheel_asks_for_nothing(metadata: Message) -> None:
     assert names == {"click", "rich", "tomli"}
 
 
+def wheel_for(processor: str) -> str:
+    """Return what `make dist-wheel` calls it."""
+    platforms = f"manylinux2014_{processor}.manylinux_2_17_{processor}"
+    return f"redis_baton-{redis_baton.__version__}-cp39-abi3-{platforms}.whl"
+
+
+def test_pages_call_the_wheel_by_its_name() -> None:
+    pages = [*REPOSITORY.glob("*.md")]
+    for folder in ("docs", "ansible"):
+        pages += (REPOSITORY / folder).rglob("*.md")
+    named = [
+        name
+        for page in pages
+        for name in re.findall(r"redis_baton-\d[\w.+-]*\.whl", page.read_text("utf-8"))
+    ]
+    assert len(named) > 1
+    assert set(named) == {wheel_for("x86_64")}
+
+
 def test_it_is_for_every_python_since_3_9(wheel: Path, metadata: Message) -> None:
     assert "-cp39-abi3-manylinux" in wheel.name
     assert metadata["Requires-Python"] == ">=3.9"
@@ -95,7 +114,7 @@ def test_the_licences_of_what_is_in_it_are_listed(components: list[dict[str, Any
 
 @pytest.mark.long
 def test_what_is_handed_out_runs_on_every_glibc_since_2_17(handed_out: Path) -> None:
-    assert f"-cp39-abi3-manylinux2014_{platform.machine()}.manylinux_2_17_" in handed_out.name
+    assert handed_out.name == wheel_for(platform.machine())
     audit = [sys.executable, "-m", "auditwheel", "show", str(handed_out)]
     said = subprocess.run(audit, check=True, capture_output=True, text=True, timeout=RUN_TIME)
     [minor] = re.findall(r'platform\s+tag:\s+"manylinux_2_(\d+)_', said.stdout)

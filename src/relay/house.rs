@@ -71,13 +71,15 @@ impl Guests {
             turn: AtomicUsize::new(0),
             began: Instant::now(),
         });
-        for (mut queue, place) in queues.into_iter().zip(places(count)) {
+        for (mut queue, place) in queues.into_iter().zip(places(count, &allowed())) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let guests = Arc::clone(&guests);
             thread::Builder::new().name("relay".to_owned()).spawn(move || {
-                if let Some(place) = place {
+                if let Some(processor) = place {
+                    let mut alone = CpuSet::new();
+                    alone.set(processor);
                     // Without it it is only slower.
-                    let _ = sched_setaffinity(None, &place);
+                    let _ = sched_setaffinity(None, &alone);
                 }
                 runtime.block_on(async move {
                     while let Some((stream, ticket)) = queue.recv().await {
@@ -130,24 +132,20 @@ impl Guests {
     }
 }
 
-/// Where each thread is to run. On a small host each has a processor of its own: the scheduler likes to put a thread next to
-/// whoever has woken it, and so two of them on the processor of the server. On a larger one it may choose.
-fn places(threads: usize) -> Vec<Option<CpuSet>> {
-    let mut places: Vec<_> = sched_getaffinity(None).map_or_else(|_| Vec::new(), |all| processors(&all));
-    if places.len() != threads {
-        places.clear();
+/// The processor that each thread is to stay on, of those that are allowed. On a small host each has one of its own: the
+/// scheduler likes to put a thread next to whoever has woken it, and so two of them on the processor of the server. On a
+/// larger one it may choose.
+fn places(threads: usize, allowed: &[usize]) -> Vec<Option<usize>> {
+    match allowed.len() == threads {
+        true => allowed.iter().copied().map(Some).collect(),
+        false => vec![None; threads],
     }
-    places.into_iter().map(Some).chain(std::iter::repeat(None)).take(threads).collect()
 }
 
-fn processors(all: &CpuSet) -> Vec<CpuSet> {
-    let allowed = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu));
-    let alone = allowed.map(|cpu| {
-        let mut one = CpuSet::new();
-        one.set(cpu);
-        one
-    });
-    alone.collect()
+/// The processors that this process may use; none where that can't be told.
+fn allowed() -> Vec<usize> {
+    let set = sched_getaffinity(None).unwrap_or_default();
+    (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect()
 }
 
 /// What is open.
@@ -259,4 +257,23 @@ impl House {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thread_has_a_processor_of_its_own_where_there_are_as_many() {
+        assert_eq!(places(2, &[3, 5]), [Some(3), Some(5)]);
+        assert_eq!(places(1, &[7]), [Some(7)]);
+    }
+
+    #[test]
+    fn threads_go_where_they_like_where_there_are_more_processors_or_fewer() {
+        assert_eq!(places(4, &[0, 1, 2, 3, 4, 5, 6, 7]), [None; 4]);
+        assert_eq!(places(2, &[0]), [None; 2]);
+        // Where it can't be told.
+        assert_eq!(places(2, &[]), [None; 2]);
+    }
 }

@@ -61,8 +61,16 @@ def test_a_user_in_the_url_and_the_password_elsewhere(pair: Pair, tmp_path: Path
         assert terminal.end() == 0, terminal.text
     without = baton("status", *words, password=None)
     assert without.status == 2
-    assert "SOURCE: the user 'ops' was given without a password." in without.err
+    assert "SOURCE: a user was given without a password" in without.err
     assert "--password-file" in without.err
+
+
+@pytest.mark.parametrize("where", ["redis://hunter2@h:1", "hunter2@h:1", ":hunter2@h:1"])
+def test_a_password_in_the_place_of_the_user_is_not_shown(where: str) -> None:
+    wrong = baton("status", where, where, password=None)
+    assert wrong.status == 2
+    assert "hunter2" not in wrong.err + wrong.out
+    assert "SOURCE: " in wrong.err
 
 
 def test_a_password_by_prompt(pair: Pair) -> None:

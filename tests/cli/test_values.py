@@ -63,6 +63,23 @@ def test_what_the_library_calls_its_parameters_is_typed_otherwise() -> None:
     assert as_typed(said) == (
         "wait_synced says: give --break-lock, a longer --wait-timeout, --redirect none, or --force"
     )
+    assert as_typed("give a longer wait_timeout. It's the source's max_latency") == (
+        "give a longer --wait-timeout. It's the source's --max-latency"
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "the journal /srv/journal_dir/a.jsonl can't be written",
+        "journal_dir.old/a, /srv/x.journal_dir and /srv/old-journal_dir are there",
+        'key "wait_timeout" of database 0: string',
+        r'key "a \"b\" wait_timeout" of database 0: string',
+        "'redirect=none' is not one of them, nor `or force`",
+    ],
+)
+def test_what_only_happens_to_be_called_so_stays(said: str) -> None:
+    assert as_typed(said) == said
 
 
 def test_a_redirect() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis_baton
 
-from tests.docs.examples import COLLECTION, GUIDES, REPOSITORY
+from tests.docs.examples import GUIDES, REPOSITORY
 from tests.support.servers import NAMES, find
 
 PAGES = sorted(path.relative_to(REPOSITORY) for path in (REPOSITORY / "docs").rglob("*.md"))
@@ -50,17 +50,6 @@ def test_each_reason_has_an_answer() -> None:
         re.findall(r"`([a-z_]+)`", (REPOSITORY / "docs" / "what-if.md").read_text("utf-8"))
     )
     assert sorted(set(redis_baton.REASONS) - answers) == []
-
-
-def test_the_collection_lists_all_that_is_in_it() -> None:
-    folder = REPOSITORY / COLLECTION
-    listed = re.findall(
-        r"^\| (module|role) \[?`(\w+)`", (folder / "README.md").read_text("utf-8"), re.MULTILINE
-    )
-    modules = [file.stem for file in (folder / "plugins" / "modules").glob("[!_]*.py")]
-    assert sorted(name for kind, name in listed if kind == "module") == sorted(modules)
-    roles = [path.name for path in (folder / "roles").iterdir()]
-    assert sorted(name for kind, name in listed if kind == "role") == sorted(roles)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)

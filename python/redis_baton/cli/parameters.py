@@ -173,16 +173,27 @@ ARGUMENTS: dict[tuple[str, str], str] = {
 }
 
 
-# As the library's sentences call them: those with a name that is no word.
+# As the library's sentences call them: those with a name that is no word. What is quoted, or part
+# of a path or of another name, only happens to be called so.
 _NAMED = [name for name in (*WISHES, *OF_LOGIN) if "_" in name]
-_OPTION = re.compile(rf"\b({'|'.join(_NAMED)})\b")
+_SAID = re.compile(
+    r"""(?P<quoted>"(?:[^"\\]|\\.)*"|(?<!\w)'[^']*'(?!\w)|`[^`]*`)"""
+    rf"|(?<![\w/.-])(?:or (?P<force>force)|redirect=(?P<way>\w+)|(?P<name>{'|'.join(_NAMED)}))"
+    r"(?![\w/-]|\.\w)"
+)
 
 
 def as_typed(sentence: str) -> str:
     """Return what the library says with its parameters as the options that they are here."""
-    sentence = re.sub(r"\bor force\b", "or --force", sentence)
-    sentence = re.sub(r"\bredirect=(\w+)", r"--redirect \1", sentence)
-    return _OPTION.sub(lambda found: f"--{verb_of(found[1])}", sentence)
+
+    def typed(found: re.Match[str]) -> str:
+        if found["quoted"]:
+            return found[0]
+        if found["force"]:
+            return "or --force"
+        return f"--redirect {found['way']}" if found["way"] else f"--{verb_of(found['name'])}"
+
+    return _SAID.sub(typed, sentence)
 
 
 def parameters_of(step: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -86,8 +86,10 @@ def _endpoint(side: str, url: str, login: dict[str, Any]) -> Endpoint:
     """Make it; what is wrong with it is said with whose it is."""
     user = login.get("user") or _part(url, "username")
     if user and not login.get("password") and not _part(url, "password"):
+        # What stands there may be the password, so it is not shown.
         raise click.UsageError(
-            f"{side.upper()}: the user {user!r} was given without a password. {HOW_TO_LOG_IN}"
+            f"{side.upper()}: a user was given without a password "
+            f"(a password alone is redis://:PASSWORD@HOST). {HOW_TO_LOG_IN}"
         )
     try:
         return Endpoint.from_url(url, **login)
@@ -121,7 +123,7 @@ def _url(side: str, given: str, settings: Settings) -> str:
         return f"redis://{given}"
     where = f"a server in {settings.path}" if settings.path else "a name, without --config"
     raise click.UsageError(
-        f"{side.upper()}: {given!r} is neither HOST:PORT nor a URL ({FORMS}) nor {where}"
+        f"{side.upper()}: {_shown(given)!r} is neither HOST:PORT nor a URL ({FORMS}) nor {where}"
     )
 
 
@@ -150,4 +152,4 @@ def _part(url: str, part: str) -> str | None:
 
 
 def _shown(url: str) -> str:
-    return re.sub(r"//[^/]*@", "//", url)
+    return re.sub(r"(//|^)[^/]*@", r"\1", url)

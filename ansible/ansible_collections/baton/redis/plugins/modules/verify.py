@@ -14,7 +14,9 @@ description:
   - Compares the number of keys and of expiring keys of each database at one point of the
     replication stream, as much of the data as O(level) says, and asks the target whether it
     answers.
-  - Changes nothing. In check mode it compares the counts once and does not wait.
+  - Leaves both as they were. What O(by=streams) sets on the replica meanwhile is put back, and is
+    neither in RV(actions) nor a change. In check mode it compares the counts once and does not
+    wait.
   - By default the task fails when something differs. See O(fail).
   - U(https://github.com/redis-baton/redis-baton/blob/main/docs/verify.md) says what each level
     finds and costs.
@@ -249,7 +251,9 @@ server:
   type: str
   sample: source 127.0.0.1:6379
 state:
-  description: What state things are in. Always V(unchanged), as this module changes nothing.
+  description:
+    - What state things are in. V(interrupted) where what O(by=streams) sets on the replica could not
+      be put back yet, else V(unchanged).
   returned: failure
   type: str
   sample: unchanged
