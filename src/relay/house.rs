@@ -12,7 +12,6 @@ use std::{
 };
 
 use anyhow::Context;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -22,6 +21,7 @@ use tokio::{
 use super::{
     Connection, Status, Way,
     door::{Gate, attend, listen},
+    place,
     session::{self, Traffic},
 };
 use crate::journal::unix_time;
@@ -71,17 +71,12 @@ impl Guests {
             turn: AtomicUsize::new(0),
             began: Instant::now(),
         });
-        for (mut queue, place) in queues.into_iter().zip(places(count, &allowed())) {
+        for (mut queue, place) in queues.into_iter().zip(place::places(count)) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let guests = Arc::clone(&guests);
             thread::Builder::new().name("relay".to_owned()).spawn(move || {
-                if let Some(processor) = place {
-                    let mut alone = CpuSet::new();
-                    alone.set(processor);
-                    // Without it it is only slower.
-                    let _ = sched_setaffinity(None, &alone);
-                }
                 runtime.block_on(async move {
+                    tokio::spawn(place::keep(place));
                     while let Some((stream, ticket)) = queue.recv().await {
                         tokio::spawn(Arc::clone(&guests).serve(stream, ticket));
                     }
@@ -130,22 +125,6 @@ impl Guests {
         lock(&self.inside).remove(&number);
         drop(ticket.room);
     }
-}
-
-/// The processor that each thread is to stay on, of those that are allowed. On a small host each has one of its own: the
-/// scheduler likes to put a thread next to whoever has woken it, and so two of them on the processor of the server. On a
-/// larger one it may choose.
-fn places(threads: usize, allowed: &[usize]) -> Vec<Option<usize>> {
-    match allowed.len() == threads {
-        true => allowed.iter().copied().map(Some).collect(),
-        false => vec![None; threads],
-    }
-}
-
-/// The processors that this process may use; none where that can't be told.
-fn allowed() -> Vec<usize> {
-    let set = sched_getaffinity(None).unwrap_or_default();
-    (0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect()
 }
 
 /// What is open.
@@ -257,23 +236,4 @@ impl House {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_thread_has_a_processor_of_its_own_where_there_are_as_many() {
-        assert_eq!(places(2, &[3, 5]), [Some(3), Some(5)]);
-        assert_eq!(places(1, &[7]), [Some(7)]);
-    }
-
-    #[test]
-    fn threads_go_where_they_like_where_there_are_more_processors_or_fewer() {
-        assert_eq!(places(4, &[0, 1, 2, 3, 4, 5, 6, 7]), [None; 4]);
-        assert_eq!(places(2, &[0]), [None; 2]);
-        // Where it can't be told.
-        assert_eq!(places(2, &[]), [None; 2]);
-    }
 }

@@ -9,6 +9,7 @@
 pub(crate) mod door;
 mod house;
 mod memory;
+mod place;
 pub mod remote;
 mod session;
 

@@ -20,6 +20,8 @@ use tokio::{
     },
 };
 
+use super::place;
+
 /// So many bytes are moved at once.
 const CHUNK: usize = 64 << 10;
 
@@ -135,5 +137,6 @@ async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, count: impl Fn(usiz
             rest = Vec::new();
         }
         count(moved);
+        place::count(moved);
     }
 }
