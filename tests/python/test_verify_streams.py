@@ -257,13 +257,18 @@ def test_who_stops_it_at_once_leaves_nothing(pair: Pair) -> None:
     assert lighter(pair.target) == ("yes", "5")
 
 
-def test_a_target_that_closes_idle_connections_is_left_as_it_was(quick: Pair) -> None:
-    quick.follow(1000)
-    quick.target.call("CONFIG", "SET", "rdb-key-save-delay", "5000")
-    quick.target.call("CONFIG", "SET", "timeout", "1")
+@pytest.mark.parametrize("by", ["streams", "reads"])
+def test_servers_that_close_idle_connections(quick: Pair, by: Any) -> None:  # noqa: ANN401  (one of two)
+    """What takes longer than their `timeout` ends well, with keys to look at again and without."""
+    quick.follow(900)
+    quick.source.call("XADD", "stream", "*", "field", "value")
+    quick.target.call("CONFIG", "SET", "rdb-key-save-delay", "3000")
+    for one in (quick.source, quick.target):
+        one.call("CONFIG", "SET", "timeout", "1")
     before = config_of(quick.target)
-    result = rb.verify(**quick.given, **FULL)
+    result = rb.verify(**quick.given, level="full", by=by, rate=300)
     assert (result.equal, result.changed, result.warnings) == (True, False, [])
+    assert result.elapsed > 2
     assert config_of(quick.target) == before
 
 

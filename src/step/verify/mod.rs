@@ -295,6 +295,10 @@ impl Comparison {
     }
 }
 
+/// A server closes connections that are idle for longer than its `timeout`, which is at least a second.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Compares over connections of its own mostly; those to the two are kept meanwhile.
 async fn compare(
     pair: &Pair,
     master: &Server,
@@ -302,6 +306,23 @@ async fn compare(
     options: &Options,
     seen: &mut Comparison,
 ) -> Result<()> {
+    let comparing = level(pair, master, replica, options, seen);
+    tokio::pin!(comparing);
+    let ping = Command::new(["PING"]);
+    loop {
+        tokio::select! {
+            biased;
+            compared = &mut comparing => return compared,
+            // Whoever is gone is found out by the comparison.
+            () = async {
+                tokio::time::sleep(IDLE).await;
+                let _ = tokio::join!(master.read(&ping), replica.read(&ping));
+            } => {}
+        }
+    }
+}
+
+async fn level(pair: &Pair, master: &Server, replica: &Server, options: &Options, seen: &mut Comparison) -> Result<()> {
     if let Err(error) = put_back(pair, replica).await {
         pair.run.warn(format!("what an earlier comparison has set is not put back yet: {error}"));
     }

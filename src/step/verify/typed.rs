@@ -4,12 +4,12 @@
 //! noted, the replica read once it has reached that, and the master read again. If nobody has written to the key
 //! meanwhile (`WATCH` tells), what the replica lacks is a difference; else the key is looked at again later.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Value;
 
 use super::{
-    Comparison, Key,
+    Comparison, IDLE, Key,
     content::{self, Content, Reader},
 };
 use crate::{
@@ -88,6 +88,7 @@ pub(crate) struct Eyes<'a> {
     there: Raw,
     /// The database that all have selected.
     database: Option<u32>,
+    used: Instant,
 }
 
 impl<'a> Eyes<'a> {
@@ -100,19 +101,25 @@ impl<'a> Eyes<'a> {
             here: Raw::open(master).await?,
             there: Raw::open(replica).await?,
             database: None,
+            used: Instant::now(),
         })
     }
 
     /// Looks at keys of one database: a verdict for each, in their order.
     pub async fn look(&mut self, keys: &[Key]) -> Result<Vec<Verdict>> {
         let Some(database) = keys.first().map(|key| key.database) else { return Ok(Vec::new()) };
+        if self.used.elapsed() >= IDLE {
+            *self = Eyes::open(self.pair, &self.master, &self.replica).await?;
+        }
         if self.database.replace(database) != Some(database) {
             let select = Command::new(["SELECT", &database.to_string()]);
             self.master.read(&select).await?;
             self.here.select(database).await?;
             self.there.select(database).await?;
         }
-        self.judge(keys).await
+        let verdicts = self.judge(keys).await;
+        self.used = Instant::now();
+        verdicts
     }
 
     async fn judge(&mut self, keys: &[Key]) -> Result<Vec<Verdict>> {
