@@ -338,7 +338,8 @@ mod tests {
     fn a_bad_url_is_named_and_its_password_is_not() {
         let whole = ["http://h:1", "redis://", "redis://u:hunter2@h:99999", "unix://", "redis://h/x", "redis://h?a=b"];
         // As is written by mistake: without the colon before it, and with what has to be encoded.
-        let mistaken = ["redis://hunter2@h", "unix://hunter2@/run/redis.sock", "redis://u/hunter2@h", "redis://u?hunter2@h"];
+        let mistaken =
+            ["redis://hunter2@h", "unix://hunter2@/run/redis.sock", "redis://u/hunter2@h", "redis://u?hunter2@h"];
         for url in whole.into_iter().chain(mistaken) {
             let error = Endpoint::from_url(url).unwrap_err();
             assert_eq!(error.code, Code::InvalidInput, "{url}");
