@@ -252,8 +252,8 @@ server:
   sample: source 127.0.0.1:6379
 state:
   description:
-    - What state things are in. V(interrupted) where what O(by=streams) sets on the replica could not
-      be put back yet, else V(unchanged).
+    - What state things are in. V(interrupted) where what O(by=streams) sets on the replica could
+      not be put back yet, else V(unchanged).
   returned: failure
   type: str
   sample: unchanged
