@@ -98,8 +98,13 @@ impl Endpoint {
         })?;
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         let query: Vec<_> = url.query_pairs().collect();
+        let behind = [url.query(), url.fragment()].into_iter().flatten().collect::<String>();
+        if url.fragment().is_some() {
+            return Err(odd(&behind, "has a #, behind which there is nothing to say".to_owned()));
+        }
         if let Some((name, _)) = query.first() {
-            return Err(odd(name, format!("the parameter {name:?} is not known; give options as arguments")));
+            let problem = format!("the parameter {name:?} is not known; give options as arguments");
+            return Err(odd(&behind, problem));
         }
         let mut endpoint = Endpoint {
             user: Some(decode(url.username())).filter(|u| !u.is_empty()),
@@ -340,7 +345,8 @@ mod tests {
         // As is written by mistake: without the colon before it, and with what has to be encoded.
         let mistaken =
             ["redis://hunter2@h", "unix://hunter2@/run/redis.sock", "redis://u/hunter2@h", "redis://u?hunter2@h"];
-        for url in whole.into_iter().chain(mistaken) {
+        let more = ["redis://u:1?hunter2=b@h", "redis://u#hunter2@h", "redis://u#hunter2", "redis://u?a=b#hunter2@h"];
+        for url in whole.into_iter().chain(mistaken).chain(more) {
             let error = Endpoint::from_url(url).unwrap_err();
             assert_eq!(error.code, Code::InvalidInput, "{url}");
             assert!(!error.to_string().contains("hunter2"));

@@ -150,8 +150,9 @@ async fn run_steps(call: &Call, options: &Options) -> Result<Upgrade> {
     drop(pair);
     let mut options = options.clone();
     if switched && options.verify.level == verify::Level::Full {
-        // Every key was compared before. A rerun is not to fork both servers once more, nor to end at a key that never rests.
+        // A rerun is not to fork both servers once more, nor to end at a key that never rests before the rest is done.
         options.verify.level = verify::Level::Sample;
+        call.run.warn("the target serves already, so a sample of keys is compared: run verify for every key");
     }
     let mut steps = Vec::new();
     for step in Step::ALL.into_iter().filter(|step| *step <= options.until) {

@@ -1,6 +1,9 @@
 //! A connection for many small reads: replies stay the bytes that came, to be compared without being taken apart.
 
-use std::{ops::Range, time::Duration};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use redis::Value;
 use tokio::{
@@ -15,6 +18,9 @@ use crate::{
     endpoint::Endpoint,
     error::{Code, Error, Result},
 };
+
+/// A server closes connections that are idle for longer than its `timeout`, which is at least a second.
+pub const IDLE: Duration = Duration::from_millis(500);
 
 /// How much is read at once.
 const READ: usize = 64 << 10;
@@ -36,6 +42,8 @@ pub struct Raw {
     asked: usize,
     /// Bytes of the longest replies so far, and what is read at once.
     longest: usize,
+    database: Option<u32>,
+    used: Instant,
 }
 
 impl Raw {
@@ -47,13 +55,21 @@ impl Raw {
             Ok(stream) => stream.map_err(|error| error.at(server))?,
             Err(_) => return Err(silent(server, endpoint.connect_timeout)),
         };
-        let mut raw = Raw { server: server.clone(), stream, out: Vec::new(), asked: 0, longest: READ };
+        let mut raw = Raw {
+            server: server.clone(),
+            stream,
+            out: Vec::new(),
+            asked: 0,
+            longest: READ,
+            database: None,
+            used: Instant::now(),
+        };
         if let Some(password) = &endpoint.password {
             let login = [Some(&b"AUTH"[..]), endpoint.user.as_deref().map(str::as_bytes), Some(password.as_bytes())];
             raw.ask(&login.into_iter().flatten().collect::<Vec<_>>());
         }
         raw.ask(&[b"CLIENT", b"SETNAME", server.run.client_name.as_bytes()]);
-        let replies = raw.replies().await?;
+        let replies = raw.exchange().await?;
         // Where the account may not set the name, nothing depends on it.
         match replies.refusal(0).filter(|_| endpoint.password.is_some()) {
             Some(said) => Err(raw.refused("AUTH", &said)),
@@ -67,7 +83,7 @@ impl Raw {
         words.iter().for_each(|word| self.word(word));
     }
 
-    /// The same of one that can be shown.
+    /// The same of a [`Command`].
     pub fn ask_for(&mut self, command: &Command) {
         self.begin(command.words().len());
         command.words().iter().for_each(|word| self.word(word));
@@ -92,8 +108,20 @@ impl Raw {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Sends what was added, and waits for all replies.
+    /// Sends what was added, and waits for all replies. Over another connection if it was idle for so long that the server may have
+    /// closed it.
     pub async fn replies(&mut self) -> Result<Replies> {
+        if self.used.elapsed() >= IDLE {
+            let mut renewed = Raw::open(&self.server).await?;
+            if let Some(database) = self.database {
+                renewed.go_to(database).await?;
+            }
+            self.stream = renewed.stream;
+        }
+        self.exchange().await
+    }
+
+    async fn exchange(&mut self) -> Result<Replies> {
         let (out, asked) = (std::mem::take(&mut self.out), std::mem::take(&mut self.asked));
         // What comes is mostly as long as what came.
         let mut replies = Replies { bytes: Vec::with_capacity(self.longest), ends: Vec::with_capacity(asked) };
@@ -116,6 +144,7 @@ impl Raw {
         };
         match self.server.run.interruptible(tokio::time::timeout(RESPONSE_TIMEOUT, exchange)).await? {
             Ok(Ok(())) => {
+                self.used = Instant::now();
                 self.longest = self.longest.max(replies.bytes.len().min(MOST_AHEAD) + READ);
                 Ok(replies)
             }
@@ -126,10 +155,20 @@ impl Raw {
 
     /// Selects a database.
     pub async fn select(&mut self, database: u32) -> Result<()> {
+        if self.used.elapsed() >= IDLE {
+            *self = Raw::open(&self.server).await?;
+        }
+        self.go_to(database).await
+    }
+
+    async fn go_to(&mut self, database: u32) -> Result<()> {
         self.ask(&[b"SELECT", database.to_string().as_bytes()]);
-        match self.replies().await?.refusal(0) {
+        match self.exchange().await?.refusal(0) {
             Some(said) => Err(self.refused("SELECT", &said)),
-            None => Ok(()),
+            None => {
+                self.database = Some(database);
+                Ok(())
+            }
         }
     }
 
@@ -188,14 +227,9 @@ impl Replies {
         &self.bytes[start..self.ends[n]]
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+    /// All that the server has refused.
+    pub fn refusals(&self) -> impl Iterator<Item = Said> {
+        (0..self.ends.len()).filter_map(|n| self.refusal(n))
     }
 
     /// What the server said instead of doing what it was told.

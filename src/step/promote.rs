@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Call, confirm_role, wait_quiescent};
+use super::{Call, confirm_role, verify, wait_quiescent};
 use crate::{
     decide::stage::{Stage, share_history},
     error::{Code, Error, Result, State},
@@ -60,6 +60,9 @@ pub async fn promote(call: &Call, options: &Options) -> Result<Promote> {
     }
     if !options.force {
         check_quiet(call, &pair, options).await?;
+    }
+    if let Err(error) = verify::put_back(&pair, target).await {
+        call.run.warn(format!("what a comparison has set is not put back: {error}"));
     }
     target.change(&Command::replicaof_no_one()).await?;
     if !call.run.dry {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Callable
 
 import pytest
@@ -149,6 +151,27 @@ def test_bad_usage_is_named(words: list[str], said: str) -> None:
     assert (wrong.status, wrong.out) == (2, "")
     assert said in wrong.err
     assert baton(*words, "--json").json["error"]["reason"] == "invalid_input"
+
+
+def test_bad_usage_is_named_by_a_click_that_knows_less() -> None:
+    """Before 8.2 it had no error for a command without arguments. Python 3.9 gets such a one."""
+    program = (
+        "import sys, click.exceptions as known\n"
+        "vars(known).pop('NoArgsIsHelpError', None)\n"
+        "from redis_baton.cli.app import run\n"
+        "sys.exit(run(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", program, "upgrade", "here", "a:1"]
+    wrong = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "SOURCE: 'here' is neither" in wrong.stderr
+
+
+def test_a_password_that_had_to_be_encoded_is_not_shown() -> None:
+    wrong = baton("status", "ops:hun/ter2@host:6379", "a:1")
+    assert wrong.status == 2
+    assert "ter2" not in wrong.err
+    assert "hun" not in wrong.err
 
 
 def test_without_a_terminal_nobody_can_say_yes(pair: Pair) -> None:

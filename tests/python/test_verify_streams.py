@@ -245,6 +245,14 @@ def test_what_a_killed_controller_left_is_not_saved_by_a_switchover(pair: Pair) 
     assert "repl-diskless-sync-delay 0" not in saved
 
 
+def test_what_a_killed_controller_left_is_not_promoted(pair: Pair) -> None:
+    pair.follow(10)
+    killed_while_it_compares(pair)
+    rb.promote(**pair.given, force=True)
+    assert pair.target.role == "master"
+    assert lighter(pair.target) == ("yes", "5")
+
+
 def test_who_stops_it_at_once_leaves_nothing(pair: Pair) -> None:
     pair.follow(10)
 
@@ -260,13 +268,13 @@ def test_who_stops_it_at_once_leaves_nothing(pair: Pair) -> None:
 @pytest.mark.parametrize("by", ["streams", "reads"])
 def test_servers_that_close_idle_connections(quick: Pair, by: Any) -> None:  # noqa: ANN401  (one of two)
     """What takes longer than their `timeout` ends well, with keys to look at again and without."""
-    quick.follow(900)
+    quick.follow(1500)
     quick.source.call("XADD", "stream", "*", "field", "value")
     quick.target.call("CONFIG", "SET", "rdb-key-save-delay", "3000")
     for one in (quick.source, quick.target):
         one.call("CONFIG", "SET", "timeout", "1")
     before = config_of(quick.target)
-    result = rb.verify(**quick.given, level="full", by=by, rate=300)
+    result = rb.verify(**quick.given, level="full", by=by, rate=250)
     assert (result.equal, result.changed, result.warnings) == (True, False, [])
     assert result.elapsed > 2
     assert config_of(quick.target) == before

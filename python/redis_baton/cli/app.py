@@ -86,6 +86,12 @@ class Stop:
         raise KeyboardInterrupt
 
 
+# What click since 8.2 says of a command without arguments: its help. Before, that was no error.
+NO_ARGUMENTS: tuple[type[Exception], ...] = tuple(
+    filter(None, [getattr(click.exceptions, "NoArgsIsHelpError", None)])
+)
+
+
 def run(arguments: list[str]) -> int:
     """Run one command, and return its exit status."""
     stop = Stop()
@@ -98,15 +104,15 @@ def run(arguments: list[str]) -> int:
         if error.reason == "auth_failed":
             err(HOW_TO_LOG_IN)
         status = status_of(error)
-    except click.exceptions.NoArgsIsHelpError as error:
-        err(error.format_message())
-        status = Exit.USAGE
     except click.ClickException as error:
-        if isinstance(error, click.UsageError) and error.ctx is not None:
-            err(f"{error.ctx.command_path} --help says what there is.")
-        # Click lists choices in lines.
-        message = " ".join(error.format_message().split())
-        _fail(_of_itself("invalid_input", message), as_json=as_json)
+        if isinstance(error, NO_ARGUMENTS):
+            err(error.format_message())
+        else:
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                err(f"{error.ctx.command_path} --help says what there is.")
+            # Click lists choices in lines.
+            message = " ".join(error.format_message().split())
+            _fail(_of_itself("invalid_input", message), as_json=as_json)
         status = Exit.USAGE
     except NotConfirmed as error:
         _fail(_of_itself("not_agreed", str(error)), as_json=as_json)

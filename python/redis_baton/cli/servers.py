@@ -152,4 +152,5 @@ def _part(url: str, part: str) -> str | None:
 
 
 def _shown(url: str) -> str:
-    return re.sub(r"(//|^)[^/]*@", r"\1", url)
+    # Up to the last @: a password that should have been encoded may hold anything.
+    return re.sub(r"(//|^).*@", r"\1", url)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     error::{Code, Error, Result},
+    journal::Record,
     pair::Pair,
     run::Run,
     server::Server,
@@ -17,7 +18,11 @@ const LIGHTER: [(&str, &str); 2] = [("rdbcompression", "no"), ("repl-diskless-sy
 
 /// Puts back what an earlier comparison has left on a replica.
 pub(crate) async fn put_back(pair: &Pair, replica: &Server) -> Result<()> {
-    replica.restore(&pair.journal, Some(&LIGHTER.map(|(parameter, _)| parameter))).await
+    set_back(pair, replica).await?.iter().try_for_each(|record| pair.journal.append(record))
+}
+
+async fn set_back(pair: &Pair, replica: &Server) -> Result<Vec<Record>> {
+    replica.set_back(&pair.journal, Some(&LIGHTER.map(|(parameter, _)| parameter))).await
 }
 
 /// A replica that has these settings.
@@ -55,20 +60,26 @@ impl<'a> Lighter<'a> {
     /// Puts back what they were.
     pub async fn end(self) {
         let _shield = self.noted.shield();
-        let mut done = put_back(self.pair, &self.replica).await;
+        let mut done = set_back(self.pair, &self.replica).await;
         if done.as_ref().is_err_and(|error| error.code == Code::ConnectionLost) {
-            // The server may have closed a connection that was idle for so long.
+            // The connection may have been cut, and the server be there.
             done = match self.replica.reconnect().await {
-                Ok(replica) => put_back(self.pair, &replica).await,
+                Ok(replica) => set_back(self.pair, &replica).await,
                 Err(error) => Err(error),
             };
         }
-        let Err(error) = done else { return };
         let what = LIGHTER.map(|(parameter, _)| parameter).join(" and ");
-        if error.code == Code::JournalFailed {
-            return self.pair.run.warn(format!("{what} are put back, but that is not noted: {error}"));
+        match done {
+            Ok(records) => {
+                if let Err(error) = records.iter().try_for_each(|record| self.pair.journal.append(record)) {
+                    self.pair.run.warn(format!("{what} are put back, but that is not noted: {error}"));
+                }
+            }
+            Err(error) => {
+                self.pair.run.take_in(&self.noted);
+                let later = "the next comparison or switchover does it";
+                self.pair.run.warn(format!("{what} are not put back yet, {later}: {error}"));
+            }
         }
-        self.pair.run.take_in(&self.noted);
-        self.pair.run.warn(format!("{what} are not put back yet, the next comparison or switchover does it: {error}"));
     }
 }

@@ -31,7 +31,7 @@ use crate::{
     error::{Code, Error, Result},
     facts::{finish, step_result},
     pair::Pair,
-    server::{Command, Server},
+    server::{Command, Server, raw::IDLE},
 };
 
 /// How much is compared.
@@ -295,10 +295,23 @@ impl Comparison {
     }
 }
 
-/// A server closes connections that are idle for longer than its `timeout`, which is at least a second.
-const IDLE: Duration = Duration::from_millis(500);
+/// Keeps connections that are not used while something goes on.
+async fn kept<T>(servers: [&Server; 2], work: impl Future<Output = T>) -> T {
+    let ping = Command::new(["PING"]);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = async {
+                tokio::time::sleep(IDLE).await;
+                // Whoever is gone is found out by the work.
+                let _ = tokio::join!(servers[0].read(&ping), servers[1].read(&ping));
+            } => {}
+        }
+    }
+}
 
-/// Compares over connections of its own mostly; those to the two are kept meanwhile.
 async fn compare(
     pair: &Pair,
     master: &Server,
@@ -306,20 +319,7 @@ async fn compare(
     options: &Options,
     seen: &mut Comparison,
 ) -> Result<()> {
-    let comparing = level(pair, master, replica, options, seen);
-    tokio::pin!(comparing);
-    let ping = Command::new(["PING"]);
-    loop {
-        tokio::select! {
-            biased;
-            compared = &mut comparing => return compared,
-            // Whoever is gone is found out by the comparison.
-            () = async {
-                tokio::time::sleep(IDLE).await;
-                let _ = tokio::join!(master.read(&ping), replica.read(&ping));
-            } => {}
-        }
-    }
+    kept([master, replica], level(pair, master, replica, options, seen)).await
 }
 
 async fn level(pair: &Pair, master: &Server, replica: &Server, options: &Options, seen: &mut Comparison) -> Result<()> {

@@ -135,7 +135,7 @@ impl<'a> Lane<'a> {
     }
 
     /// What the replica holds of them, but no more than is read at once.
-    async fn replicas(&mut self, names: &[Vec<u8>], kinds: &[Kind]) -> Result<Contents> {
+    async fn replicas<'k>(&mut self, names: &[Vec<u8>], kinds: &'k [Kind]) -> Result<Contents<'k>> {
         let mut at = Vec::with_capacity(names.len());
         let mut asked = 0;
         for (name, kind) in names.iter().zip(kinds) {
@@ -148,11 +148,11 @@ impl<'a> Lane<'a> {
         }
         let replies = self.replica.replies().await?;
         refuse_any(&self.replica, &replies)?;
-        Ok(Contents { replies, at })
+        Ok(Contents { kinds, replies, at })
     }
 
     /// Reads on the master what the replica has given in full.
-    async fn masters(&mut self, names: &[Vec<u8>], kinds: &[Kind], here: &Contents) -> Result<Masters> {
+    async fn masters(&mut self, names: &[Vec<u8>], kinds: &[Kind], here: &Contents<'_>) -> Result<Masters> {
         let strings: Vec<usize> =
             (0..names.len()).filter(|n| kinds[*n] == Kind::String && here.of(*n).is_some()).collect();
         if !strings.is_empty() {
@@ -187,7 +187,7 @@ fn refuse(raw: &Raw, replies: &Replies, n: usize, command: &str) -> Result<()> {
 
 /// The same for all replies; a key that has another type by now is no refusal.
 fn refuse_any(raw: &Raw, replies: &Replies) -> Result<()> {
-    match (0..replies.len()).filter_map(|n| replies.refusal(n)).find(|said| said.word != "WRONGTYPE") {
+    match replies.refusals().find(|said| said.word != "WRONGTYPE") {
         Some(said) => Err(raw.refused("reads of keys", &said)),
         None => Ok(()),
     }
@@ -210,22 +210,24 @@ fn ask(raw: &mut Raw, name: &[u8], kind: Kind, bounded: bool) {
 }
 
 /// What the replica holds.
-struct Contents {
+struct Contents<'a> {
+    kinds: &'a [Kind],
     replies: Replies,
     /// Which reply is that of a key.
     at: Vec<Option<usize>>,
 }
 
-impl Contents {
+impl Contents<'_> {
     /// All that a key holds; none if it is more than fits in one reply.
     fn of(&self, n: usize) -> Option<&[u8]> {
         let reply = self.replies.of(self.at[n]?);
-        if let Some(string) = bulk(reply) {
-            return Some(reply).filter(|_| string.len() < LARGE_STRING);
-        }
-        match reply.strip_prefix(ALL_OF_IT) {
-            Some(all) => Some(all),
-            None => Some(reply).filter(|reply| reply.starts_with(b"*") && length(reply) <= MANY_ELEMENTS),
+        match self.kinds[n] {
+            Kind::String => Some(reply).filter(|reply| bulk(reply).is_some_and(|text| text.len() < LARGE_STRING)),
+            Kind::Hash | Kind::Set => reply.strip_prefix(ALL_OF_IT).filter(|all| length(all) <= 2 * MANY_ELEMENTS),
+            Kind::Zset | Kind::List => {
+                Some(reply).filter(|reply| reply.starts_with(b"*") && length(reply) <= MANY_ELEMENTS)
+            }
+            Kind::Other => None,
         }
     }
 }
@@ -237,7 +239,7 @@ struct Masters {
 }
 
 impl Masters {
-    fn judge(&self, names: &[Vec<u8>], kinds: &[Kind], heads: &Replies, here: &Contents, absolute: bool) -> Page {
+    fn judge(&self, names: &[Vec<u8>], kinds: &[Kind], heads: &Replies, here: &Contents<'_>, absolute: bool) -> Page {
         let strings = if self.has_strings { array(self.replies.of(0)) } else { Vec::new() };
         let mut strings = strings.into_iter();
         let mut next = usize::from(self.has_strings);

@@ -22,7 +22,7 @@ use super::{
     typed,
 };
 use crate::{
-    error::Result,
+    error::{Code, Error, Result},
     pair::Pair,
     rdb::{Content, Seed},
     run::Event,
@@ -66,7 +66,9 @@ pub(super) async fn compare(
     let taken = tell(pair, &arrived, total, both(master, replica, seed, &arrived)).await;
     lighter.end().await;
     let ((on_master, here), (on_replica, there)) = taken?;
-    let found = tally::compare(here.tally, there.tally);
+    let comparing = tokio::task::spawn_blocking(move || tally::compare(here.tally, there.tally));
+    let found = pair.run.interruptible(comparing).await?;
+    let found = found.map_err(|e| Error::new(Code::StreamUnreadable, format!("comparing what came ended: {e}")))?;
     seen.compared += found.equal;
     for (kind, keys) in found.modules {
         seen.can_not_compare(&format!("type {kind}"), keys);

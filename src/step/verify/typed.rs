@@ -9,14 +9,18 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::{
-    Comparison, IDLE, Key,
+    Comparison, Key,
     content::{self, Content, Reader},
+    kept,
 };
 use crate::{
     error::Result,
     pair::Pair,
     run::Deadline,
-    server::{Command, Server, raw::Raw},
+    server::{
+        Command, Server,
+        raw::{IDLE, Raw},
+    },
 };
 
 /// How many keys are looked at together at first. Those that do not rest for so long are then looked at in smaller
@@ -134,13 +138,16 @@ impl<'a> Eyes<'a> {
         let names: Vec<&[u8]> = open.iter().map(|n| names[*n]).collect();
         let watch = names.iter().fold(Command::new(["WATCH"]), |command, name| command.word(name));
         master.read(&watch).await?;
-        let first = reader.read(raw_master, &names).await?;
+        // Large keys take their time, and the WATCH is over if its connection is.
+        let first = kept([master, replica], reader.read(raw_master, &names)).await?;
         // The stream may not have begun: after a diskless sync it waits for the replica's once-a-second cron.
         let arrived = reached(pair, replica, master.replication().await?.offset).await?;
-        let there = reader.read(raw_replica, &names).await?;
+        let there = kept([master, replica], reader.read(raw_replica, &names)).await?;
         // It tells of a key that has expired meanwhile, which WATCH before 6.2 does not.
-        let second = reader.read(raw_master, &names).await?;
-        let rested = arrived && untouched(master).await?;
+        let second = kept([master, replica], reader.read(raw_master, &names)).await?;
+        // Always, or the next group would be watched with this one.
+        let untouched = untouched(master).await?;
+        let rested = arrived && untouched;
         for (((n, first), there), second) in open.into_iter().zip(&first).zip(&there).zip(&second) {
             verdicts[n] = match at_once(second, there) {
                 Verdict::Moving if rested && first.same(second) && !there.torn => {
