@@ -103,7 +103,8 @@ def test_killed_under_the_pause(pair: Pair) -> None:
 
 def test_killed_after_the_promotion(pair: Pair) -> None:
     pair.follow()
-    with Gate(pair.source.port, UNPAUSE) as gate:
+    # An attempt that is called off ends with one, too.
+    with Gate(pair.source.port, UNPAUSE, after=DEMOTION) as gate:
         given = Given(**{**pair.given, "source": through(gate, pair.source)})
         guard = killed_at("switchover", gate, given)
         assert writable_within(pair.source.port) < SOON

@@ -27,18 +27,27 @@ class Gate:
     """A port on loopback that leads to another one, until `at` is about to be sent through it.
 
     The first time nothing more gets through on that connection until `open`; other connections do
-    not notice. With `meanwhile` that is called each time instead, and then the command is sent.
+    not notice. With `after` it is only from then on that it stops: when that has been sent through
+    it. With `meanwhile` that is called each time instead, and then the command is sent.
     When either end closes, the other end is closed too.
     """
 
     def __init__(
-        self, port: int, at: bytes | None = None, meanwhile: Callable[[], None] | None = None
+        self,
+        port: int,
+        at: bytes | None = None,
+        meanwhile: Callable[[], None] | None = None,
+        after: bytes = b"",
     ) -> None:
         self.reached = threading.Event()
         """Set when the command is there."""
         self._to = port
         self._at = at
         self._meanwhile = meanwhile
+        self._after = after
+        self._stops = threading.Event()
+        if not after:
+            self._stops.set()
         self._opened = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -96,12 +105,17 @@ class Gate:
                     data = key.fileobj.recv(1 << 16)
                     if not data:
                         return
-                    if key.fileobj is client and self._at and self._at in data:
+                    if key.fileobj is client and self._is_at(data):
                         if self._meanwhile:
                             self._meanwhile()
                         elif not self._hold(client):
                             return
                     key.data.sendall(data)
+                    if self._after in data:
+                        self._stops.set()
+
+    def _is_at(self, data: bytes) -> bool:
+        return self._at is not None and self._stops.is_set() and self._at in data
 
     def _hold(self, client: socket.socket) -> bool:
         """Wait until it is opened; False if the client has gone before."""
