@@ -9,7 +9,7 @@ import redis_baton as rb
 
 from tests.python.common import SECRET, Given, Pair, data_of, put
 from tests.support.controller import Controller
-from tests.support.gate import UNPAUSE, Gate
+from tests.support.gate import DEMOTION, UNPAUSE, Gate
 from tests.support.servers import Instance, eventually
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def test_a_rerun_after_a_crash_brings_them_along(pair: Pair, server: ServerFacto
     put(pair.source, 200)
     replica = attach(server("redis-8.0"), pair.source)
     pair.follow()
-    with Gate(pair.source.port, UNPAUSE) as gate:
+    with Gate(pair.source.port, UNPAUSE, after=DEMOTION) as gate:
         given = Given(**{**pair.given, "source": f"redis://127.0.0.1:{gate.port}"})
         with Controller("switchover", {**given, "guard": False, "redirect": "none"}) as controller:
             assert gate.reached.wait(20)
