@@ -36,6 +36,10 @@ class ServerFactory(Protocol):
         """Return a running server of that name; it ends with the test."""
 
 
+# A shell ignores it in what it starts in the background, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerFactory]:
     """Start real servers: `server("redis-7.0", appendonly=True)`; they end with the test."""

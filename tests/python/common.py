@@ -133,6 +133,21 @@ def state_of(server: Instance) -> dict[str, Any]:
     }
 
 
+def differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Return what is not the same in two of them, as it was and as it is."""
+    found: dict[str, Any] = {}
+    for name in before.keys() | after.keys():
+        was, now = before.get(name), after.get(name)
+        if isinstance(was, dict) and isinstance(now, dict):
+            was, now = (
+                {k: v for k, v in one.items() if v != other.get(k)}
+                for one, other in ((was, now), (now, was))
+            )
+        if was != now:
+            found[name] = (was, now)
+    return found
+
+
 def data_of(server: Instance, *, without: bytes = b"\0") -> dict[tuple[int, bytes], list[Any]]:
     """Return every key of every database with its content and when it expires.
 

@@ -166,6 +166,10 @@ def test_a_rerun_after_a_crash_brings_them_along(pair: Pair, server: ServerFacto
 
 def test_the_preflight_tells_of_them(pair: Pair, server: ServerFactory) -> None:
     attach(server("redis-8.0"), pair.source)
+    eventually(
+        lambda: not pair.source.info("persistence")["rdb_bgsave_in_progress"],
+        "the fork of its sync is over",
+    )
     [found] = rb.preflight(**pair.given).findings
     assert (found.code, found.level) == ("other_replicas", "warning")
     assert "1 other replica" in found.found
