@@ -16,6 +16,7 @@ import redis_baton
 from tests.ansible.runner import COLLECTION, COLLECTIONS, TOOLS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MODULES = sorted(path.stem for path in (COLLECTION / "plugins" / "modules").glob("*.py"))
@@ -25,6 +26,9 @@ CONNECTION = {
     for name in inspect.signature(redis_baton.Endpoint).parameters
     for prefix in ("", "login_", "source_")
 } - {"user"}  # who runs the server of a launch
+ROLES = sorted(path.name for path in (COLLECTION / "roles").iterdir())
+# What Ansible adds.
+WITH_EVERY_RESULT = {"changed", "failed", "skipped", "msg"}
 # One argument of the step: a word, or a mapping of one to its options.
 REDIRECT = {"redirect", "haproxy", "sentinel", "relay"}
 # Whether a result is a failure is left to the caller in Python.
@@ -121,3 +125,34 @@ def test_variables_of_the_role_are_the_options_of_the_module(modules: dict[str, 
 
     expected = {f"upgrade_{option}": about for option, about in modules["upgrade"].items()}
     assert contract(variables) == contract(expected)
+
+
+def tasks_in(node: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401  (whatever YAML holds)
+    """Yield every task, those in blocks too."""
+    if isinstance(node, list):
+        for one in node:
+            yield from tasks_in(one)
+    elif isinstance(node, dict):
+        yield node
+        for part in ("block", "rescue", "always"):
+            yield from tasks_in(node.get(part))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_asks_for_facts_that_its_modules_return(role: str) -> None:
+    """Some of these tasks are for what happens rarely: a host that was booted in between."""
+    returned = documentation("-t", "module", *(f"baton.redis.{name}" for name in MODULES))
+    import yaml  # type: ignore[import-untyped]  # noqa: PLC0415 # it comes with Ansible
+
+    files = sorted((COLLECTION / "roles" / role / "tasks").glob("*.yml"))
+    known: dict[str, set[str]] = {}
+    for task in (one for path in files for one in tasks_in(yaml.safe_load(path.read_text()))):
+        for module in returned.keys() & task.keys():
+            if "register" in task:
+                facts = known.setdefault(task["register"], set(WITH_EVERY_RESULT))
+                facts.update(returned[module]["return"])
+    assert known or role == "install"
+    text = "\n".join(path.read_text() for path in files)
+    for name, facts in known.items():
+        asked = set(re.findall(rf"\b{name}(?:\.(\w+)|\['(\w+)'\])", text))
+        assert {one or other for one, other in asked} <= facts, name
