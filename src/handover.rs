@@ -9,7 +9,7 @@ use serde::Serialize;
 use ask::{position, transaction};
 
 use crate::{
-    decide::handover::{Changed, End, Limits, Machine, Next, Outcome, Seen, Why},
+    decide::handover::{Changed, End, Limits, Machine, Next, Outcome, Position, Seen, Why},
     error::{Code, Error, Result, State},
     fence::Fence,
     hook::{Hooks, Moment, Performed, Scene, share_of_pause},
@@ -77,6 +77,11 @@ impl Cut<'_> {
         let mut notary = Notary { journal: self.journal, noted: false, failed: None };
         let fence = Fence::new(self.demoted, self.handover.home);
         let mut clients = Clients::of(self);
+        // Where the target stood when the pause began.
+        let mut reached = None;
+        if *machine.next() == Next::Pause {
+            self.rehearse().await;
+        }
         let start = Instant::now();
         let mut phases: Vec<Phase> = Vec::new();
         let mut phase_began = start;
@@ -92,7 +97,7 @@ impl Cut<'_> {
             }
             let seen = match (&next, &notary.failed) {
                 (Next::ShutDown, Some(failed)) => Seen::ShutDown(Outcome::Refused(format!("to go on: {failed}"))),
-                _ => self.carry_out(&next, &fence, &mut clients).await,
+                _ => self.carry_out(&next, &fence, &mut clients, &mut reached).await,
             };
             machine.saw(seen, began, start.elapsed());
             notary.note(&machine, self.handover.fenced.then(|| fence.until()));
@@ -135,11 +140,33 @@ impl Cut<'_> {
         }
     }
 
-    async fn carry_out(&self, next: &Next, fence: &Fence<'_>, clients: &mut Clients<'_>) -> Seen {
+    /// The round trips of the cut, with nothing in them: what is done for the first time takes longer, here and in the
+    /// servers. Whether they fail is seen in the cut.
+    async fn rehearse(&self) {
+        tokio::join!(transaction(self.demoted, &[]), transaction(self.promoted, &[]));
+    }
+
+    async fn carry_out(
+        &self,
+        next: &Next,
+        fence: &Fence<'_>,
+        clients: &mut Clients<'_>,
+        reached: &mut Option<Outcome<Position>>,
+    ) -> Seen {
         match next {
             Next::Pause if self.handover.fenced => Seen::Position(fence.pause(self.limits.pause)),
-            Next::Pause => Seen::Position(position(self.demoted, &[self.pause()]).await),
-            Next::Poll => Seen::Position(position(self.promoted, &[]).await),
+            // The target is asked at the same time: mostly it has everything by then. What it says counts whenever it is
+            // said, since its offset only grows, and that of a paused source stands.
+            Next::Pause => {
+                let pause = [self.pause()];
+                let (paused, at_once) = tokio::join!(position(self.demoted, &pause), position(self.promoted, &[]));
+                *reached = Some(at_once);
+                Seen::Position(paused)
+            }
+            Next::Poll => match reached.take() {
+                Some(at_once) => Seen::Position(at_once),
+                None => Seen::Position(position(self.promoted, &[]).await),
+            },
             Next::Release => {
                 // It can't be ended early before 6.2, and runs out soon.
                 let answers = self.handover.fenced || self.release().await;
