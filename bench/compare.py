@@ -12,12 +12,24 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
 from urllib.parse import urlsplit
 
 import redis
 import redis_baton
 
+if TYPE_CHECKING:
+    from redis.client import Pipeline
+
 AT_A_TIME = 1000
+READS: dict[bytes, Callable[[Pipeline, bytes], object]] = {
+    b"string": lambda pipeline, key: pipeline.get(key),
+    b"hash": lambda pipeline, key: pipeline.hgetall(key),
+    b"list": lambda pipeline, key: pipeline.lrange(key, 0, -1),
+    b"set": lambda pipeline, key: pipeline.smembers(key),
+    b"zset": lambda pipeline, key: pipeline.zrange(key, 0, -1, withscores=True),
+    b"stream": lambda pipeline, key: pipeline.xrange(key),
+}
 COMPARE_TIME = 3600.0
 
 
@@ -32,7 +44,7 @@ def main() -> None:
     if kind == "ours":
         equal = _ours(job, rest[0])
     elif kind == "redis-py":
-        equal = _dumps(job["old"], job["new"])
+        equal = _scan(job["old"], job["new"], _dumps if rest[0] == "dumps" else _values)
     elif kind == "rdb":
         equal = _dumped(rest[0], job["old"])
     else:
@@ -58,12 +70,8 @@ def _ours(job: dict[str, str], by: str) -> bool:
     ).equal
 
 
-def _dumps(old: str, new: str) -> bool:
-    """Compare as scripts do: SCAN on the source, DUMP and PTTL on both.
-
-    DUMP differs between versions although the data does not, so it is only read here: to compare
-    what it holds would take longer still.
-    """
+def _scan(old: str, new: str, read: Callable[[redis.Redis, list[bytes]], list[Any]]) -> bool:
+    """Compare as scripts do: SCAN on the source, and what `read` says of each page on both."""
     with redis.Redis.from_url(old) as source:
         databases = [int(name.removeprefix("db")) for name in source.info("keyspace")]
     for db in databases:
@@ -71,20 +79,36 @@ def _dumps(old: str, new: str) -> bool:
             cursor = -1
             while cursor:
                 cursor, keys = here.scan(max(cursor, 0), count=AT_A_TIME)
-                if not _alike(here, there, keys):
+                if read(here, keys) != read(there, keys):
                     return False
     return True
 
 
-def _alike(here: redis.Redis, there: redis.Redis, keys: list[bytes]) -> bool:
-    found = []
-    for client in (here, there):
-        with client.pipeline(transaction=False) as pipeline:
-            for key in keys:
-                pipeline.dump(key)
-                pipeline.pttl(key)
-            found.append(pipeline.execute())
-    return all((one is None) == (other is None) for one, other in zip(*found))
+def _dumps(client: redis.Redis, keys: list[bytes]) -> list[bool]:
+    """Read DUMP and PTTL, and say which keys there are.
+
+    DUMP differs between versions although the data does not, so it is only read here: to compare
+    what it holds would take longer still.
+    """
+    with client.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.dump(key)
+            pipeline.pttl(key)
+        return [reply is None for reply in pipeline.execute()]
+
+
+def _values(client: redis.Redis, keys: list[bytes]) -> list[Any]:
+    """Read what each key holds by a command of its type, which is alike on all versions."""
+    with client.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.type(key)
+        types = pipeline.execute()
+        for key, kind in zip(keys, types):
+            READS[kind](pipeline, key)
+            pipeline.pttl(key)
+        replies = pipeline.execute()
+    # Times to live are read one after the other, so only whether there is one can be told.
+    return [reply if n % 2 == 0 else reply >= 0 for n, reply in enumerate(replies)]
 
 
 def _dumped(redis_cli: str, old: str) -> bool:

@@ -59,11 +59,12 @@ class Scene:
     load: Load
     stack: ExitStack
     """Closed at the end of the run."""
-    gaps_ms: dict[str, float] = field(default_factory=dict)
+    marks: dict[str, LoadReport] = field(default_factory=dict)
+    """What the load had seen, by what ended then."""
 
     def mark(self, what: str = SYNC) -> None:
-        """Count the longest gap anew, and keep the one so far as that of what is done now."""
-        self.gaps_ms[what] = self.load.mark().longest_gap_ms
+        """Count the longest gaps anew, and keep those so far as those of what is done now."""
+        self.marks[what] = self.load.mark()
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Ended:
     paused_us: int = 0
     """For how long writes waited in all attempts together."""
     attempts: int = 0
+    cuts: tuple[tuple[float, float], ...] = ()
+    """When each attempt began and ended, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,9 @@ class Run:
     seconds: float
     ended: Ended
     report: LoadReport
-    """Its longest gap is that since the last mark."""
-    gaps_ms: dict[str, float]
-    """The longest gaps before, by what ended then."""
+    """Its gaps are those since the last mark."""
+    marks: dict[str, LoadReport]
+    """Those before, by what ended then."""
     large: LoadReport | None
     """What the writers of large values have seen."""
     crowd: dict[str, Group]
@@ -117,13 +120,28 @@ class Run:
     @property
     def gap_ms(self) -> float:
         """The longest time without an acknowledged write, from after the sync to the end."""
-        after = [gap for what, gap in self.gaps_ms.items() if what != SYNC]
-        return max([self.report.longest_gap_ms, *after])
+        return max(report.longest_gap_ms for report in self._after_sync())
 
     @property
     def handover_gap_ms(self) -> float:
         """The same, while the handover went on; where a way can't tell, all of it."""
-        return self.gaps_ms.get(HANDOVER, self.gap_ms)
+        ended = self.marks.get(HANDOVER)
+        return ended.longest_gap_ms if ended else self.gap_ms
+
+    @property
+    def cut_gap_ms(self) -> float:
+        """The same, while writes waited for the handover: those of the machine itself are apart."""
+        lengths = [
+            gap.microseconds / 1000
+            for report in self._after_sync()
+            for gap in report.gaps
+            for began, ended in self.ended.cuts
+            if gap.began < ended and gap.began + gap.microseconds / 1e6 > began
+        ]
+        return max(lengths, default=0.0)
+
+    def _after_sync(self) -> list[LoadReport]:
+        return [self.report, *(report for what, report in self.marks.items() if what != SYNC)]
 
     @property
     def lost(self) -> int:
@@ -172,7 +190,7 @@ class Stage:
                 ended=ended,
                 # First, as to look up large values takes the server's time.
                 report=scene.load.stop(),
-                gaps_ms=scene.gaps_ms,
+                marks=scene.marks,
                 large=large.stop() if large else None,
                 crowd=crowd.stop() if crowd else {},
             )

@@ -205,8 +205,9 @@ def _phases(results: Results) -> list[Table]:
     figures["attempts"] = lambda run: run.ended.attempts
     for step in dict.fromkeys(s for found in runs.values() for r in found for s in r.ended.steps):
         figures[f"step {step}, ms"] = functools.partial(_step, name=step)
+    figures["longest gap while writes waited, ms"] = lambda run: run.cut_gap_ms
     figures["longest gap in the switchover, ms"] = lambda run: run.handover_gap_ms
-    figures["longest gap in the sync, ms"] = lambda run: run.gaps_ms[SYNC]
+    figures["longest gap in the sync, ms"] = lambda run: run.marks[SYNC].longest_gap_ms
     rows = [
         [name, *(spread([figure(run) for run in found]) for found in runs.values())]
         for name, figure in figures.items()
@@ -230,7 +231,7 @@ def _shapes(results: Results, rate: int) -> Table:
         rows.append(
             [
                 SHAPES[name].title,
-                spread(_handover_gaps(runs)),
+                spread([run.cut_gap_ms for run in runs]),
                 spread(_gaps(runs)),
                 spread([_phase(run, PROTOCOL) / 1000 for run in runs]),
                 spread([_phase(run, ("drain",)) / 1000 for run in runs]),
@@ -242,7 +243,7 @@ def _shapes(results: Results, rate: int) -> Table:
             ]
         )
     columns = (
-        *("shape", "gap in the switchover, ms", "longest gap, ms", "without the drain, ms"),
+        *("shape", "gap while writes waited, ms", "longest gap, ms", "without the drain, ms"),
         *(
             "drain, ms",
             "lost writes",

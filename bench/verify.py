@@ -33,11 +33,13 @@ AT_ONCE = ("CONFIG", "SET", "repl-diskless-sync-delay", "0")
 IDLE = "nothing: the machine itself"
 STREAMS = "redis-baton, streams"
 PLAIN_SOURCE = "redis-baton, streams, no rdbcompression on the source either"
+VALUES = "redis-py (hiredis), SCAN, reads by type, PTTL"
 WAYS = {
     STREAMS: ("ours", "streams"),
     PLAIN_SOURCE: ("ours", "streams"),
     "redis-baton, reads": ("ours", "reads"),
-    "redis-py (hiredis), SCAN, DUMP, PTTL": ("redis-py",),
+    "redis-py (hiredis), SCAN, DUMP, PTTL": ("redis-py", "dumps"),
+    VALUES: ("redis-py", "values"),
 }
 FLOOR = "the floor: redis-cli --rdb of the source alone"
 FULL_CHECK = "RedisFullCheck, full values, one round"

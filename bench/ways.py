@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,19 +23,38 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SYNC_TIME = 120.0
-# From the pause to the end of it, whatever the end is.
 # What has ended when a step begins.
 BEGINS_AFTER = {"switchover": CHECKS, "wait_quiescent": HANDOVER}
+# From the pause to the end of it, whatever the end is.
 WRITES_WAIT = ("pause", "drain", "hold", "demote", "promote", "arrive", "undo", "release")
+
+
+class Attempts:
+    """What is told of the attempts of a handover: the phases of each together, at its end."""
+
+    def __init__(self) -> None:
+        """None so far."""
+        self.cuts: list[tuple[float, float]] = []
+        """When writes began to wait, and when they did not any more, in seconds since 1970."""
+        self.paused_us = 0
+
+    def note(self, phase: str, microseconds: int) -> None:
+        """Take in a phase."""
+        if phase == "pause":
+            self.cuts.append((time.time(),) * 2)
+        if phase in WRITES_WAIT:
+            began, ended = self.cuts[-1]
+            self.cuts[-1] = (began - microseconds / 1e6, ended)
+            self.paused_us += microseconds
 
 
 def baton(scene: Scene, **options: Any) -> Ended:  # noqa: ANN401  (those of `upgrade`)
     """Upgrade with two calls, to tell the sync's gap from the handover's."""
-    phases: Counter[str] = Counter()
+    attempts = Attempts()
 
     def count(event: dict[str, Any]) -> None:
         if event["event"] == "phase":
-            phases[event["name"]] += event["microseconds"]
+            attempts.note(event["name"], event["microseconds"])
         elif event["event"] == "step" and event["step"] in BEGINS_AFTER:
             scene.mark(BEGINS_AFTER[event["step"]])
 
@@ -58,13 +76,14 @@ def baton(scene: Scene, **options: Any) -> Ended:  # noqa: ANN401  (those of `up
         if error.state == "interrupted":
             raise
         scene.mark(HANDOVER)
-        return Ended(error.reason, paused_us=sum(phases[name] for name in WRITES_WAIT))
+        return Ended(error.reason, paused_us=attempts.paused_us, cuts=tuple(attempts.cuts))
     handover = next(step.result for step in switched.steps if step.name == "switchover")
     return Ended(
         steps={step.name: step.elapsed for step in (*synced.steps, *switched.steps[4:])},
         phases={phase["name"]: phase["microseconds"] for phase in handover["phases"]},
-        paused_us=sum(phases[name] for name in WRITES_WAIT),
+        paused_us=attempts.paused_us,
         attempts=handover["attempts"],
+        cuts=tuple(attempts.cuts),
     )
 
 

@@ -204,7 +204,7 @@ def test_a_load_counts_disconnects_gaps_and_errors(server: ServerFactory) -> Non
     assert report.disconnects_per_connection == {1: 16}
     assert report.errors.keys() == {"NOREPLICAS"}
     assert 180 < report.longest_gap_ms < 1_000
-    assert abs(report.gap_at_unix - at) < 0.25
+    assert abs(report.gaps[0].began - at) < 0.25
 
 
 def test_a_load_outlives_a_crash_and_notices_what_it_cost(server: ServerFactory) -> None:

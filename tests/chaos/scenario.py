@@ -304,7 +304,7 @@ class Scenario:
         time.sleep(0.1)
         result.after_first = self.roles()
         report = load.mark()
-        stopped = time.time() - report.gap_at_unix if serving == "nobody" else 0.0
+        stopped = time.time() - report.gaps[0].began if serving == "nobody" else 0.0
         result.gap_ms = max(report.longest_gap_ms, stopped * 1000)
 
     def _may_settle(self, outcome: Outcome) -> bool:

@@ -8,7 +8,7 @@ import subprocess
 import threading
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,6 +19,14 @@ REPOSITORY = Path(__file__).parents[2]
 # Longer than the client itself takes at most for connecting (10 s) and for the look-up (120 s).
 START_TIME = 15.0
 END_TIME = 150.0
+
+
+class Gap(NamedTuple):
+    """A time without an acknowledged write on any connection."""
+
+    began: float
+    """In seconds since 1970."""
+    microseconds: int
 
 
 @dataclass(frozen=True)
@@ -33,8 +41,8 @@ class LoadReport:
     writes_per_second: float
     longest_gap_us: int
     """The longest time without an acknowledged write on any connection."""
-    gap_at_unix: float
-    """When that time began."""
+    gaps: tuple[Gap, ...]
+    """The longest of these times, longest first."""
     latency_p50_us: int
     latency_p99_us: int
     latency_max_us: int
@@ -223,6 +231,7 @@ def _report(answer: dict[str, Any]) -> LoadReport:
         int(times): connections
         for times, connections in known["disconnects_per_connection"].items()
     }
+    known["gaps"] = tuple(Gap(*gap) for gap in known["gaps"])
     known["lost_examples"] = tuple(known["lost_examples"])
     return LoadReport(**known)
 

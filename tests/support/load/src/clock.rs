@@ -1,11 +1,14 @@
 //! When the run ends, and the longest time in which no write was acknowledged on any connection.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a writer waits, once stopped, for the reply to its last command.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// How many gaps are remembered: the longest ones.
+const REMEMBERED: usize = 64;
 
 /// A time without an acknowledged write.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,7 +26,8 @@ pub struct Clock {
     began: AtomicU64,
     stopped: AtomicU64,
     last_ack: AtomicU64,
-    longest: Mutex<Gap>,
+    /// The longest gaps, longest first.
+    longest: Mutex<Vec<Gap>>,
 }
 
 impl Clock {
@@ -83,14 +87,14 @@ impl Clock {
         self.note(Gap { began, length: now.saturating_sub(began) });
     }
 
-    /// Counts the longest gap anew.
-    pub fn forget_gap(&self) {
-        *self.longest.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Gap::default();
+    /// Counts the gaps anew.
+    pub fn forget_gaps(&self) {
+        self.gaps().clear();
     }
 
-    /// The longest time without an acknowledged write so far.
-    pub fn longest_gap(&self) -> Gap {
-        *self.longest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// The longest times without an acknowledged write so far, longest first.
+    pub fn longest_gaps(&self) -> Vec<Gap> {
+        self.gaps().clone()
     }
 
     /// The seconds of writing so far, or of all of it when stopped.
@@ -110,9 +114,15 @@ impl Clock {
     }
 
     fn note(&self, gap: Gap) {
-        let mut longest = self.longest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if gap.length > longest.length {
-            *longest = gap;
+        let mut gaps = self.gaps();
+        let place = gaps.partition_point(|known| known.length >= gap.length);
+        if place < REMEMBERED {
+            gaps.truncate(REMEMBERED - 1);
+            gaps.insert(place, gap);
         }
+    }
+
+    fn gaps(&self) -> MutexGuard<'_, Vec<Gap>> {
+        self.longest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! It prints `{"ready": true, ...}` when all connections are up, runs until its standard input ends (or for
 //! `--seconds`), and prints one report. Lines it understands on standard input: `mark` prints the figures so far and
-//! counts the longest gap anew, `verify HOST PORT` says where to look things up at the end.
+//! counts the longest gaps anew, `verify HOST PORT` says where to look things up at the end.
 //!
 //! Exit status: 0 nothing was lost, 1 something was or could not be looked up, 2 the options make no sense.
 
@@ -109,7 +109,7 @@ fn follow_orders(options: &Options, clock: &Clock, tallies: &[Arc<Mutex<Tally>>]
             Ok(Order::Mark) => {
                 let tallies: Vec<Tally> = tallies.iter().map(|tally| report::lock(tally).clone()).collect();
                 println!("{}", Report::new(clock, &tallies).as_json());
-                clock.forget_gap();
+                clock.forget_gaps();
             }
             Ok(Order::Verify(address)) => verify_at = address,
             Ok(Order::End) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return verify_at,

@@ -69,7 +69,8 @@ pub struct Report {
     maybe_incrs: u64,
     writes_per_second: f64,
     longest_gap_us: u64,
-    gap_at_unix: f64,
+    /// The longest gaps, longest first: when each began, in seconds since 1970, and its length in microseconds.
+    gaps: Vec<(f64, u64)>,
     latency_p50_us: u64,
     latency_p99_us: u64,
     latency_max_us: u64,
@@ -103,7 +104,8 @@ impl Report {
                 *errors.entry(word.clone()).or_default() += count;
             }
         }
-        let gap = clock.longest_gap();
+        let gaps: Vec<_> =
+            clock.longest_gaps().into_iter().map(|gap| (clock.unix(gap.began), gap.length / 1000)).collect();
         let seconds = clock.seconds();
         let acknowledged_sets = sum(|tally| tally.acknowledged_sets);
         let acknowledged_incrs = sum(|tally| tally.acknowledged_incrs);
@@ -113,8 +115,8 @@ impl Report {
             acknowledged_incrs,
             maybe_incrs: sum(|tally| tally.maybe_incrs),
             writes_per_second: (acknowledged_sets + acknowledged_incrs) as f64 / seconds.max(f64::EPSILON),
-            longest_gap_us: gap.length / 1000,
-            gap_at_unix: clock.unix(gap.began),
+            longest_gap_us: gaps.first().map_or(0, |(_, length)| *length),
+            gaps,
             latency_p50_us: latency.value_at_quantile(0.5),
             latency_p99_us: latency.value_at_quantile(0.99),
             latency_max_us: latency.max(),
