@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SYNC_TIME = 120.0
 # What has ended when a step begins.
 BEGINS_AFTER = {"switchover": CHECKS, "wait_quiescent": HANDOVER}
+# What is told of an attempt comes after its end, at most so many seconds.
+TOLD_LATE = 0.005
 # From the pause to the end of it, whatever the end is.
 WRITES_WAIT = ("pause", "drain", "hold", "demote", "promote", "arrive", "undo", "release")
 
@@ -41,7 +43,8 @@ class Attempts:
     def note(self, phase: str, microseconds: int) -> None:
         """Take in a phase."""
         if phase == "pause":
-            self.cuts.append((time.time(),) * 2)
+            now = time.time()
+            self.cuts.append((now - TOLD_LATE, now))
         if phase in WRITES_WAIT:
             began, ended = self.cuts[-1]
             self.cuts[-1] = (began - microseconds / 1e6, ended)
