@@ -80,7 +80,7 @@ pub enum Event {
         /// Seconds that are left at this rate.
         seconds_left: Option<f64>,
     },
-    /// A wait looked again.
+    /// A wait goes on; of many looks one a second is told.
     Waiting {
         /// For what.
         wanted: &'static str,
@@ -330,6 +330,22 @@ impl Drop for Shield<'_> {
     fn drop(&mut self) {
         self.0.caller.shields.fetch_sub(1, Ordering::SeqCst);
         self.0.caller.wake.notify_waiters();
+    }
+}
+
+/// Tells of a wait, at most once a second however often it looks.
+#[derive(Default)]
+pub struct Waiting(Option<Instant>);
+
+impl Waiting {
+    const EVERY: Duration = Duration::from_secs(1);
+
+    /// What is waited for, and what is there instead.
+    pub fn tell(&mut self, run: &Run, wanted: &'static str, found: impl FnOnce() -> String) {
+        if self.0.is_none_or(|told| told.elapsed() >= Self::EVERY) {
+            self.0 = Some(Instant::now());
+            run.emit(&Event::Waiting { wanted, found: found() });
+        }
     }
 }
 

@@ -158,6 +158,11 @@ where
     T: Send + Serialize,
     F: Future<Output = Result<T>> + Send,
 {
+    if tokio::runtime::Handle::try_current().is_ok() {
+        let found = "a step can't be run within a callback or hook of another one";
+        let error = Error::new(Code::InvalidInput, found).remedy("run it afterwards, or in a thread of its own");
+        return Err(exception(&error, None));
+    }
     let (scribe, callback_raised) = (listeners.scribe.clone(), Arc::clone(&raised));
     let run = Arc::new(Run::new(dry_run, move |run, event| listeners.tell(run, event, &callback_raised)));
     let call = call(Arc::clone(&run)).map_err(|e| exception(&e, None))?;

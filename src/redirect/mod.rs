@@ -76,6 +76,9 @@ impl Redirect {
         let wished = serde_json::from_str(json).or_else(|e| if json.starts_with('"') { alone() } else { Err(e) });
         let redirect = wished.map_err(|e| match e.to_string() {
             // It would repeat the value, which may be a password.
+            said if said.contains("expected unit") => {
+                Error::input("redirect", "this way has no options: give its name alone")
+            }
             said if said.starts_with("invalid") => Error::input("redirect", "an option is of the wrong type"),
             // Where it stands in what was made of it tells nobody anything.
             said => Error::input("redirect", said.split(" at line ").next().unwrap_or(&said)),
@@ -337,6 +340,8 @@ mod tests {
         );
         let missing = Redirect::parse("\"haproxy\"").err().map(|error| error.found);
         assert_eq!(missing.as_deref(), Some("redirect: missing field `sockets`"));
+        let superfluous = Redirect::parse("{\"none\": {}}").err().map(|error| error.found);
+        assert_eq!(superfluous.as_deref(), Some("redirect: this way has no options: give its name alone"));
         for wrong in ["\"relais\"", "{\"takeover\": {}}", "{\"relay\": {\"port\": 1}}", "3"] {
             assert!(Redirect::parse(wrong).is_err_and(|error| error.code == crate::Code::InvalidInput), "{wrong}");
         }

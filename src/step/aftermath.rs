@@ -165,7 +165,13 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
         demoted.restore(&pair.journal, Some(&CUT_SETTINGS)).await?;
     }
     let handed_over = pair.handover.as_ref().filter(|record| record.demoted() == to.other());
-    let Some(record) = handed_over else { return Ok(false) };
+    let Some(record) = handed_over else {
+        pair.run.warn(format!(
+            "{promoted} is the master already, and the journal here knows of no handover to it: \
+             if source and target were given the wrong way round, swap them"
+        ));
+        return Ok(false);
+    };
     if pair.run.dry || pair.journal.is_settled()? {
         if record.plan.lasts() && !record.back && pair.journal.is_settled()? {
             moving(pair, record, options).still_arrive().await.map(|done| told(pair, done))?;

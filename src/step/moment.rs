@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     decide::moment::{Glimpse, Obstacle, Wanted, obstacle},
     error::{Code, Error, Result, State},
-    run::{Deadline, Event, Run},
+    run::{Deadline, Run, Waiting},
     server::{
         Command, Server,
         info::{Info, Replication},
@@ -26,7 +26,7 @@ pub(super) async fn good_moment(
 ) -> Result<()> {
     let deadline = Deadline::after(patience);
     let mut goal = None;
-    let mut told = None;
+    let mut waiting = Waiting::default();
     loop {
         let began = Instant::now();
         let (ahead, behind) =
@@ -40,10 +40,7 @@ pub(super) async fn good_moment(
         if deadline.passed() {
             return Err(refusal(found, promoted, patience));
         }
-        if told.is_none_or(|told: Instant| told.elapsed() > Duration::from_secs(1)) {
-            told = Some(Instant::now());
-            run.emit(&Event::Waiting { wanted: "a good moment", found: found.to_string() });
-        }
+        waiting.tell(run, "a good moment", || found.to_string());
         run.sleep(LOOK).await?;
     }
 }

@@ -9,7 +9,7 @@ use super::ServerCall;
 use crate::{
     error::{Code, Error, Result},
     facts::{Facts, finish, step_result},
-    run::{Deadline, Event},
+    run::{Deadline, Event, Waiting},
     server::{
         Server,
         info::{Info, Replication, Role},
@@ -65,6 +65,7 @@ struct Ready {
 pub async fn wait_ready(call: &ServerCall, options: &Options) -> Result<WaitReady> {
     call.run.emit(&Event::Step { step: "wait_ready" });
     let deadline = Deadline::after(options.wait_timeout);
+    let mut waiting = Waiting::default();
     let found = loop {
         match look(call, options).await {
             Ok(ready) => break Some(ready),
@@ -74,7 +75,7 @@ pub async fn wait_ready(call: &ServerCall, options: &Options) -> Result<WaitRead
                 let found = format!("{}, for {} seconds", error.found, options.wait_timeout.as_secs_f64());
                 return Err(Error { found, ..error });
             }
-            Err(error) => call.run.emit(&Event::Waiting { wanted: "a server that is ready", found: error.found }),
+            Err(error) => waiting.tell(&call.run, "a server that is ready", || error.found),
         }
         call.run.sleep(LOOK).await?;
     };

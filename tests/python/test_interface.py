@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -303,3 +304,28 @@ def test_other_threads_run_meanwhile(pair: Pair, writer: Callable[[Any], None]) 
     with pytest.raises(rb.TimedOut):
         rb.wait_quiescent(**pair.given, quiet_for=1, wait_timeout=1)
     assert int(pair.source.call("GET", "counter")) > before + 10
+
+
+def test_a_step_within_a_callback_is_refused(pair: Pair) -> None:
+    def on_event(_: Any) -> None:  # noqa: ANN401  (what a callback is given)
+        rb.status(**pair.given)
+
+    with fails(rb.InvalidInput, "invalid_input", pair.source, pair.target) as caught:
+        rb.wait_ready(server=pair.source.url, on_event=on_event)
+    assert "within a callback or hook" in str(caught.errors[0])
+
+
+def test_a_callback_may_run_a_step_in_a_thread_of_its_own(pair: Pair) -> None:
+    stages = []
+
+    def look() -> None:
+        stages.append(rb.status(**pair.given).stage)
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] == "step":
+            thread = threading.Thread(target=look)
+            thread.start()
+            thread.join()
+
+    rb.preflight(**pair.given, on_event=on_event)
+    assert stages

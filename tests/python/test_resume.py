@@ -184,6 +184,17 @@ def test_without_the_journal_a_half_done_handover_is_refused(pair: Pair) -> None
     assert pair.roles == ("slave", "slave")
 
 
+def test_a_pair_given_the_wrong_way_round_is_told_of(pair: Pair) -> None:
+    pair.follow(100)
+    swapped = {**pair.given, "source": pair.target.url, "target": pair.source.url}
+    done = rb.switchover(**swapped)
+    assert not done.changed
+    assert "given the wrong way round" in " ".join(done.warnings)
+    assert pair.roles == ("master", "slave")
+    assert rb.switchover(**pair.given).changed
+    assert not rb.switchover(**pair.given).warnings
+
+
 def test_a_crash_right_after_the_promotion_needs_no_more_than_a_rerun(pair: Pair) -> None:
     pair.follow(100)
     demote(pair)

@@ -8,7 +8,7 @@ use super::{Comparison, Options};
 use crate::{
     error::Result,
     pair::Pair,
-    run::{Deadline, Event},
+    run::{Deadline, Waiting},
     server::{
         Command, Server,
         info::{Info, Keyspace, Replication, keyspace},
@@ -52,6 +52,7 @@ pub async fn compare(
     seen: &mut Comparison,
 ) -> Result<()> {
     let deadline = Deadline::after(options.wait_timeout.min(ONE_OFFSET_WITHIN));
+    let mut waiting = Waiting::default();
     loop {
         seen.attempts += 1;
         let first = position(master).await?;
@@ -67,10 +68,7 @@ pub async fn compare(
             };
             return Ok(());
         }
-        pair.run.emit(&Event::Waiting {
-            wanted: "both servers at one offset",
-            found: format!("{} and {}", first.0, there.0),
-        });
+        waiting.tell(&pair.run, "both servers at one offset", || format!("{} and {}", first.0, there.0));
         pair.run.sleep(Duration::from_millis(1)).await?;
     }
 }
