@@ -8,9 +8,11 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpStream},
     os::unix::net::UnixStream,
+    thread,
     time::Duration,
 };
 
+use rustix::io::ioctl_fionread;
 use rustls::StreamOwned;
 
 use super::{Command, Said, Server, tls};
@@ -25,6 +27,11 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// The least that it must send a second on the whole, and how long it has to prepare: a save that goes on may have to end first.
 const SLOWEST: u64 = 1 << 20;
 const PREPARATION: Duration = Duration::from_secs(60);
+
+/// A reader that is woken for every few kilobytes takes the processor from the server that sends them and from its clients: while
+/// less than that has come, it rests.
+const ENOUGH: u64 = 64 << 10;
+const REST: Duration = Duration::from_micros(300);
 
 /// The longest line that is a reply.
 const LONGEST_LINE: u64 = 4096;
@@ -247,6 +254,15 @@ impl Socket {
         }
     }
 
+    /// How many bytes have come and were not read yet.
+    fn waiting(&self) -> u64 {
+        match self {
+            Socket::Tcp(socket) => ioctl_fionread(socket),
+            Socket::Unix(socket) => ioctl_fionread(socket),
+        }
+        .unwrap_or_default()
+    }
+
     fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
@@ -257,6 +273,9 @@ impl Socket {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.waiting() < ENOUGH {
+            thread::sleep(REST);
+        }
         match self {
             Socket::Tcp(socket) => socket.read(buffer),
             Socket::Unix(socket) => socket.read(buffer),
