@@ -178,10 +178,10 @@ def _ways(results: Results, rate: int) -> Table:
     if ours and theirs:
         gap = statistics.median(_gaps(theirs))
         ratio = gap / statistics.median(_gaps(ours))
-        handover = gap / statistics.median(_handover_gaps(ours))
+        waited = gap / statistics.median(run.cut_gap_ms for run in ours)
         remarks.append(
             f"The longest gap of {FAILOVER.title} is {ratio:,.0f} times that of {BATON.title} "
-            f"(medians), and {handover:,.0f} times that in the step `switchover` alone."
+            f"(medians), and {waited:,.0f} times that while writes waited."
         )
     return Table(
         f"Ways to replace a live server, {said(rate)}: {results.setup}", columns, rows, remarks
