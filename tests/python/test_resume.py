@@ -186,8 +186,7 @@ def test_without_the_journal_a_half_done_handover_is_refused(pair: Pair) -> None
 
 def test_a_pair_given_the_wrong_way_round_is_told_of(pair: Pair) -> None:
     pair.follow(100)
-    swapped = {**pair.given, "source": pair.target.url, "target": pair.source.url}
-    done = rb.switchover(**swapped)
+    done = rb.switchover(**Pair(pair.target, pair.source, pair.journal_dir).given)
     assert not done.changed
     assert "given the wrong way round" in " ".join(done.warnings)
     assert pair.roles == ("master", "slave")
