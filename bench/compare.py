@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 AT_A_TIME = 1000
 READS: dict[bytes, Callable[[Pipeline, bytes], object]] = {
+    b"none": lambda pipeline, key: pipeline.exists(key),
     b"string": lambda pipeline, key: pipeline.get(key),
     b"hash": lambda pipeline, key: pipeline.hgetall(key),
     b"list": lambda pipeline, key: pipeline.lrange(key, 0, -1),

@@ -130,7 +130,10 @@ class Run:
 
     @property
     def cut_gap_ms(self) -> float:
-        """The same, while writes waited for the handover: those of the machine itself are apart."""
+        """The same, while writes waited for the handover: those of the machine itself are apart.
+
+        Only the longest gaps are known: one that is not among them was no longer than these.
+        """
         lengths = [
             gap.microseconds / 1000
             for report in self._after_sync()
@@ -138,7 +141,8 @@ class Run:
             for began, ended in self.ended.cuts
             if gap.began < ended and gap.began + gap.microseconds / 1e6 > began
         ]
-        return max(lengths, default=0.0)
+        known = [gap.microseconds / 1000 for report in self._after_sync() for gap in report.gaps]
+        return max(lengths, default=min(known))
 
     def _after_sync(self) -> list[LoadReport]:
         return [self.report, *(report for what, report in self.marks.items() if what != SYNC)]

@@ -79,8 +79,10 @@ impl Cut<'_> {
         let mut clients = Clients::of(self);
         // Where the target stood when the pause began.
         let mut reached = None;
-        if *machine.next() == Next::Pause {
-            self.rehearse().await;
+        if *machine.next() == Next::Pause
+            && let Some(silent) = self.rehearse().await
+        {
+            return Attempt { end: End::Unchanged(silent), phases: Vec::new(), led: Ok(()), refused: None };
         }
         let start = Instant::now();
         let mut phases: Vec<Phase> = Vec::new();
@@ -141,9 +143,13 @@ impl Cut<'_> {
     }
 
     /// The round trips of the cut, with nothing in them: what is done for the first time takes longer, here and in the
-    /// servers. Whether they fail is seen in the cut.
-    async fn rehearse(&self) {
-        tokio::join!(transaction(self.demoted, &[]), transaction(self.promoted, &[]));
+    /// servers. One that does not answer is found out before writes wait.
+    async fn rehearse(&self) -> Option<Why> {
+        match tokio::join!(transaction(self.demoted, &[]), transaction(self.promoted, &[])) {
+            (Outcome::Lost, _) => Some(Why::SourceSilent),
+            (_, Outcome::Lost) => Some(Why::TargetSilent),
+            _ => None,
+        }
     }
 
     async fn carry_out(
@@ -155,8 +161,9 @@ impl Cut<'_> {
     ) -> Seen {
         match next {
             Next::Pause if self.handover.fenced => Seen::Position(fence.pause(self.limits.pause)),
-            // The target is asked at the same time: mostly it has everything by then. What it says counts whenever it is
-            // said, since its offset only grows, and that of a paused source stands.
+            // The target is asked at the same time: mostly it has everything by then. What it says counts although it may be
+            // said before the pause: where it has reached the offset of the paused source, nothing came in between, and
+            // its counts are those at that offset.
             Next::Pause => {
                 let pause = [self.pause()];
                 let (paused, at_once) = tokio::join!(position(self.demoted, &pause), position(self.promoted, &[]));

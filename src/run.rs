@@ -80,7 +80,7 @@ pub enum Event {
         /// Seconds that are left at this rate.
         seconds_left: Option<f64>,
     },
-    /// A wait goes on; of many looks one a second is told.
+    /// A wait goes on.
     Waiting {
         /// For what.
         wanted: &'static str,

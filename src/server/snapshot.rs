@@ -12,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use rustix::io::ioctl_fionread;
 use rustls::StreamOwned;
 
 use super::{Command, Said, Server, tls};
@@ -28,9 +27,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 const SLOWEST: u64 = 1 << 20;
 const PREPARATION: Duration = Duration::from_secs(60);
 
-/// A reader that is woken for every few kilobytes takes the processor from the server that sends them and from its clients: while
-/// less than that has come, it rests.
-const ENOUGH: u64 = 64 << 10;
+/// A reader that is woken for every few kilobytes takes the processor from the server that sends them and from its clients: when it
+/// has read all there was, it rests.
 const REST: Duration = Duration::from_micros(300);
 
 /// The longest line that is a reply.
@@ -109,6 +107,7 @@ impl Server {
     }
 
     fn read_snapshot(&self, socket: Socket, seed: Seed, collector: &mut impl Collector) -> Result<Moment> {
+        let socket = Resting { socket, emptied: false };
         let stream: Box<dyn Stream> = match &self.endpoint.tls {
             Some(tls) => {
                 let session = tls::session(&self.endpoint, tls).map_err(|e| e.at(self))?;
@@ -254,15 +253,6 @@ impl Socket {
         }
     }
 
-    /// How many bytes have come and were not read yet.
-    fn waiting(&self) -> u64 {
-        match self {
-            Socket::Tcp(socket) => ioctl_fionread(socket),
-            Socket::Unix(socket) => ioctl_fionread(socket),
-        }
-        .unwrap_or_default()
-    }
-
     fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Socket::Tcp(socket) => Socket::Tcp(socket.try_clone()?),
@@ -273,9 +263,6 @@ impl Socket {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.waiting() < ENOUGH {
-            thread::sleep(REST);
-        }
         match self {
             Socket::Tcp(socket) => socket.read(buffer),
             Socket::Unix(socket) => socket.read(buffer),
@@ -296,6 +283,34 @@ impl Write for Socket {
             Socket::Tcp(socket) => socket.flush(),
             Socket::Unix(socket) => socket.flush(),
         }
+    }
+}
+
+/// A connection whose reader rests when it has read all there was.
+struct Resting {
+    socket: Socket,
+    /// Whether the last read found less than it would have taken.
+    emptied: bool,
+}
+
+impl Read for Resting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.emptied {
+            thread::sleep(REST);
+        }
+        let read = self.socket.read(buffer)?;
+        self.emptied = read < buffer.len();
+        Ok(read)
+    }
+}
+
+impl Write for Resting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
     }
 }
 

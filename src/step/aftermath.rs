@@ -166,10 +166,12 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
     }
     let handed_over = pair.handover.as_ref().filter(|record| record.demoted() == to.other());
     let Some(record) = handed_over else {
-        pair.run.warn(format!(
-            "{promoted} is the master already, and the journal here knows of no handover to it: \
-             if source and target were given the wrong way round, swap them"
-        ));
+        if to == Side::Target && pair.handover.is_none() {
+            pair.run.warn(format!(
+                "{promoted} is the master already, and the journal here knows of no handover: \
+                 if source and target were given the wrong way round, swap them"
+            ));
+        }
         return Ok(false);
     };
     if pair.run.dry || pair.journal.is_settled()? {

@@ -190,6 +190,8 @@ pub struct Controller<D> {
     pub clock: u8,
     /// When the pause was asked for.
     pub paused: u8,
+    /// What the promoted one had when the pause was asked for.
+    pub reached: Option<u32>,
     /// The key that the fence watches.
     pub key: u8,
     pub phase: Phase<D>,
@@ -210,6 +212,7 @@ impl<D> Controller<D> {
             guard,
             clock: 0,
             paused: 0,
+            reached: None,
             key: 0,
             phase: Phase::Lock,
             up: [false; 2],

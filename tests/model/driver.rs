@@ -207,6 +207,11 @@ impl<D: Decides> World<D> {
         let (to, op, over_new) = match machine.next() {
             Next::Pause => {
                 controller.paused = controller.clock;
+                // The promoted one is asked beside it: the earliest it may answer.
+                let server = self.servers.of(promoted);
+                let answers =
+                    server.alive && up[promoted as usize] && server.life == controller.lives[promoted as usize];
+                controller.reached = (answers && !record.fenced).then(|| server.log.len());
                 (demoted, Op::Pause, false)
             }
             // It can't be ended early, and runs out soon.
@@ -221,6 +226,12 @@ impl<D: Decides> World<D> {
                 return self.send_next(setup, n);
             }
             Next::Fence => (demoted, Op::Fence, false),
+            Next::Poll if let Some(offset) = controller.reached.take() => {
+                let now = TICK * u32::from(controller.clock);
+                let reached = Position { offset: offset.into(), keyspace: Keyspace::new() };
+                machine.saw(Seen::Position(Seen_::Done(reached)), now, now);
+                return self.send_next(setup, n);
+            }
             Next::Poll => (promoted, Op::Info, false),
             Next::Release => (demoted, Op::Unpause, false),
             Next::Demote => match machine.parts() {

@@ -194,6 +194,13 @@ def test_a_pair_given_the_wrong_way_round_is_told_of(pair: Pair) -> None:
     assert not rb.switchover(**pair.given).warnings
 
 
+def test_a_rollback_with_nothing_to_go_back_from_says_nothing_of_that(pair: Pair) -> None:
+    pair.follow(100)
+    done = rb.rollback(**pair.given)
+    assert not done.changed
+    assert not done.warnings
+
+
 def test_a_crash_right_after_the_promotion_needs_no_more_than_a_rerun(pair: Pair) -> None:
     pair.follow(100)
     demote(pair)
