@@ -1,19 +1,21 @@
 //! Carries out what the handover machine says, on connections that are open beforehand, one round trip a command.
 
 mod ask;
+mod notary;
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use ask::{position, transaction};
+use notary::Notary;
 
 use crate::{
     decide::handover::{Changed, End, Limits, Machine, Next, Outcome, Position, Seen, Why},
     error::{Code, Error, Result, State},
     fence::Fence,
     hook::{Hooks, Moment, Performed, Scene, share_of_pause},
-    journal::{Handover, Journal, Record},
+    journal::{Handover, Journal},
     redirect::{Moving, Redirect, ports},
     run::{Event, Run},
     server::{Command, Server},
@@ -74,7 +76,7 @@ impl Cut<'_> {
     /// Runs the machine to its end. The wish to stop waits meanwhile: every way out is bounded by the limits.
     pub async fn run(&self, run: &Run, mut machine: Machine) -> Attempt {
         let _shield = run.shield();
-        let mut notary = Notary { journal: self.journal, noted: false, failed: None };
+        let mut notary = Notary::new(self.journal);
         let fence = Fence::new(self.demoted, self.handover.home);
         let mut clients = Clients::of(self);
         // Where the target stood when the pause began.
@@ -460,38 +462,6 @@ impl<'a> Clients<'a> {
 
 fn micros(since: Instant) -> u64 {
     since.elapsed().as_micros() as u64
-}
-
-/// Writes down where the server has ended, where that may have to be known by a rerun: not if the other one is promoted at
-/// once, since a write to disk takes longer than all the rest.
-struct Notary<'a> {
-    journal: &'a Journal,
-    noted: bool,
-    failed: Option<Error>,
-}
-
-impl Notary<'_> {
-    /// Notes it before what is next is done.
-    fn note(&mut self, machine: &Machine, until: Option<f64>) {
-        match (machine.next(), machine.ended_at()) {
-            (Next::Release | Next::Undo, _) if self.noted => {
-                self.noted = false;
-                self.append(&Record::ServesOn);
-            }
-            (Next::Promote | Next::Release | Next::Undo | Next::Stop(_), _) => {}
-            (_, Some(offset)) if !self.noted => {
-                self.noted = true;
-                self.append(&Record::Ended { offset, until });
-            }
-            _ => {}
-        }
-    }
-
-    fn append(&mut self, record: &Record) {
-        if let Err(error) = self.journal.append(record) {
-            self.failed = Some(error);
-        }
-    }
 }
 
 /// `CLIENT UNPAUSE`.

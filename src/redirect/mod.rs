@@ -75,10 +75,10 @@ impl Redirect {
         let alone = || serde_json::from_str(&format!("{{{json}: {{}}}}"));
         let wished = serde_json::from_str(json).or_else(|e| if json.starts_with('"') { alone() } else { Err(e) });
         let redirect = wished.map_err(|e| match e.to_string() {
-            // It would repeat the value, which may be a password.
             said if said.contains("expected unit") => {
                 Error::input("redirect", "this way has no options: give its name alone")
             }
+            // It would repeat the value, which may be a password.
             said if said.starts_with("invalid") => Error::input("redirect", "an option is of the wrong type"),
             // Where it stands in what was made of it tells nobody anything.
             said => Error::input("redirect", said.split(" at line ").next().unwrap_or(&said)),

@@ -12,7 +12,7 @@ import redis
 import redis_baton as rb
 
 from tests.python.common import Given, Pair, config_of, put
-from tests.support.gate import PAUSE, Gate
+from tests.support.gate import PAUSE, REHEARSAL, Gate
 from tests.support.load import Load
 from tests.support.servers import Instance, eventually
 
@@ -248,4 +248,20 @@ def test_attempts_that_are_all_in_vain_leave_all_as_it_was(pair: Pair) -> None:
     assert (failure.value.reason, failure.value.state) == ("lag_too_high", "undone")
     assert (report.lost, report.disconnects, report.errors) == (0, 0, {}), report
     put(pair.source, 10)
+    assert rb.switchover(**pair.given).warm
+
+
+def test_a_target_that_is_silent_is_found_out_before_writes_wait(pair: Pair) -> None:
+    pair.follow()
+    before = config_of(pair.source)
+    with Gate(pair.target.port, REHEARSAL) as gate:
+        given = Given(**{**pair.given, "target": f"redis://127.0.0.1:{gate.port}"})
+        with pytest.raises(rb.BatonError) as raised:
+            rb.switchover(**given)
+        assert gate.reached.is_set()
+    assert (raised.value.reason, raised.value.state) == ("connection_lost", "undone")
+    assert not any("CLIENT PAUSE" in action for action in raised.value.actions)
+    assert pair.roles == ("master", "slave")
+    assert config_of(pair.source) == before
+    assert pair.source.call("SET", "still", "writable")
     assert rb.switchover(**pair.given).warm

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEMOTION = b"SKIPME"
 PAUSE = b"$5\r\nPAUSE\r\n$4\r\n1000\r\n"
 PROMOTION = b"$2\r\nNO\r\n$3\r\nONE"
+REHEARSAL = b"$5\r\nMULTI\r\n*2\r\n$4\r\nINFO"
 UNPAUSE = b"UNPAUSE"
 FENCE = b"$7\r\nMONITOR\r\n*3"  # the pause before 6.2 comes with it
 SHUTDOWN = b"$8\r\nSHUTDOWN\r\n$6\r\nNOSAVE"

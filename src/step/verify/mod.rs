@@ -151,8 +151,14 @@ pub async fn verify(call: &Call, options: &Options) -> Result<Verify> {
     let look = pair.look().await?;
     let mut seen = Comparison { most: options.max_differences as usize, ..Comparison::default() };
     match look.stage {
-        Stage::Following => compare(&pair, pair.source()?, pair.target()?, options, &mut seen).await?,
-        Stage::Switched => compare(&pair, pair.target()?, pair.source()?, options, &mut seen).await?,
+        Stage::Following => {
+            let (master, replica) = (pair.source()?, pair.target()?);
+            kept([master, replica], compare(&pair, master, replica, options, &mut seen)).await?;
+        }
+        Stage::Switched => {
+            let (master, replica) = (pair.target()?, pair.source()?);
+            kept([master, replica], compare(&pair, master, replica, options, &mut seen)).await?;
+        }
         Stage::Apart if !call.run.dry => {
             return Err(Error::new(
                 Code::NotReplicating,
@@ -319,10 +325,6 @@ async fn compare(
     options: &Options,
     seen: &mut Comparison,
 ) -> Result<()> {
-    kept([master, replica], level(pair, master, replica, options, seen)).await
-}
-
-async fn level(pair: &Pair, master: &Server, replica: &Server, options: &Options, seen: &mut Comparison) -> Result<()> {
     if let Err(error) = put_back(pair, replica).await {
         pair.run.warn(format!("what an earlier comparison has set is not put back yet: {error}"));
     }
