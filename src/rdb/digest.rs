@@ -1,9 +1,9 @@
-//! Digests of 128 bits. They are XXH3: fast, and even, but no proof against somebody who makes collisions on purpose; the seed,
-//! another one in every comparison, makes that hard.
+//! Digests of 64 bits: that two things which differ have the same has a probability of 2^-64. They are XXH3: fast, and even, but no
+//! proof against somebody who makes collisions on purpose; the seed, another one in every comparison, makes that hard.
 
 use std::hash::{BuildHasher, RandomState};
 
-use xxhash_rust::xxh3::{Xxh3, xxh3_128_with_seed};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 use super::packed::Element;
 
@@ -18,14 +18,13 @@ impl Seed {
     }
 
     /// The hash by which a key is known, from its database and the digest of its name.
-    pub fn key(self, db: u64, name: u128) -> u64 {
-        // Half of the digest is as good a hash.
-        self.mix([u128::from(db), name]) as u64
+    pub fn key(self, db: u64, name: u64) -> u64 {
+        self.mix([db, name])
     }
 
     /// The digest of a text.
-    pub fn text(self, bytes: &[u8]) -> u128 {
-        xxh3_128_with_seed(bytes, self.0)
+    pub fn text(self, bytes: &[u8]) -> u64 {
+        xxh3_64_with_seed(bytes, self.0)
     }
 
     /// The same of one that comes in pieces.
@@ -34,11 +33,11 @@ impl Seed {
     }
 
     /// The same of a number as decimal text.
-    pub(super) fn number(self, number: i64) -> u128 {
+    pub(super) fn number(self, number: i64) -> u64 {
         self.text(itoa::Buffer::new().format(number).as_bytes())
     }
 
-    pub(super) fn element(self, element: &Element<'_>) -> u128 {
+    pub(super) fn element(self, element: &Element<'_>) -> u64 {
         match element {
             Element::Text(bytes) => self.text(bytes),
             Element::Number(number) => self.number(*number),
@@ -46,8 +45,8 @@ impl Seed {
     }
 
     /// One digest of several.
-    pub(super) fn mix<const N: usize>(self, digests: [u128; N]) -> u128 {
-        self.text(digests.map(u128::to_le_bytes).as_flattened())
+    pub(super) fn mix<const N: usize>(self, digests: [u64; N]) -> u64 {
+        self.text(digests.map(u64::to_le_bytes).as_flattened())
     }
 }
 
@@ -65,35 +64,35 @@ pub(super) enum Type {
 /// Elements whose order says nothing.
 #[derive(Default)]
 pub(super) struct Unordered {
-    sum: u128,
+    sum: u64,
     count: u64,
 }
 
 impl Unordered {
-    pub(super) fn add(&mut self, digest: u128) {
+    pub(super) fn add(&mut self, digest: u64) {
         self.sum = self.sum.wrapping_add(digest);
         self.count += 1;
     }
 
-    pub(super) fn digest(&self, seed: Seed) -> u128 {
-        seed.mix([self.sum, u128::from(self.count)])
+    pub(super) fn digest(&self, seed: Seed) -> u64 {
+        seed.mix([self.sum, self.count])
     }
 }
 
 /// Elements in an order.
 #[derive(Default)]
 pub(super) struct Ordered {
-    state: u128,
+    state: u64,
     count: u64,
 }
 
 impl Ordered {
-    pub(super) fn push(&mut self, seed: Seed, digest: u128) {
+    pub(super) fn push(&mut self, seed: Seed, digest: u64) {
         self.state = seed.mix([self.state, digest]);
         self.count += 1;
     }
 
-    pub(super) fn digest(&self, seed: Seed) -> u128 {
-        seed.mix([self.state, u128::from(self.count)])
+    pub(super) fn digest(&self, seed: Seed) -> u64 {
+        seed.mix([self.state, self.count])
     }
 }

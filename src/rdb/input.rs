@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use crc::{CRC_64_REDIS, Crc, Digest, Table};
+use crc_fast::{CrcAlgorithm, Digest};
 
 use super::{Problem, Result, Seed, Unreadable};
 
@@ -14,8 +14,6 @@ pub const MOST_PACKED: usize = 64 << 20;
 
 /// How far back compressed text refers.
 const LZF_WINDOW: usize = 1 << 13;
-
-static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
 
 /// A string's length, or how it is encoded instead.
 enum Length {
@@ -40,7 +38,7 @@ pub(super) struct Input<R> {
     before: u64,
     /// Up to where in the buffer the sum was formed.
     summed: usize,
-    sum: Digest<'static, u64, Table<16>>,
+    sum: Digest,
     plain: Vec<u8>,
 }
 
@@ -53,7 +51,7 @@ impl<R: Read> Input<R> {
             filled: 0,
             before: 0,
             summed: 0,
-            sum: CRC.digest(),
+            sum: Digest::new(CrcAlgorithm::Crc64Redis),
             plain: Vec::new(),
         }
     }
@@ -112,7 +110,7 @@ impl<R: Read> Input<R> {
     /// The checksum at the end, which must be that of all before it. A server that is told to writes 0 instead.
     pub fn checksum(&mut self) -> Result<()> {
         self.form_sum();
-        let formed = self.sum.clone().finalize();
+        let formed = self.sum.finalize();
         match self.u64_le()? {
             0 => Ok(()),
             there if there == formed => Ok(()),
@@ -171,7 +169,7 @@ impl<R: Read> Input<R> {
     }
 
     /// The digest of a string of any length.
-    pub fn string(&mut self, seed: Seed) -> Result<u128> {
+    pub fn string(&mut self, seed: Seed) -> Result<u64> {
         match self.head()? {
             Head::Number(number) => Ok(seed.number(number)),
             Head::Raw(length) => match usize::try_from(length) {
@@ -179,7 +177,7 @@ impl<R: Read> Input<R> {
                 _ => {
                     let mut pieces = seed.pieces();
                     self.each_piece(length, |piece| pieces.update(piece))?;
-                    Ok(pieces.digest128())
+                    Ok(pieces.digest())
                 }
             },
             Head::Compressed { packed, plain } if plain <= AHEAD as u64 => {
@@ -199,7 +197,7 @@ impl<R: Read> Input<R> {
                 })?;
                 pieces.update(&rest);
                 self.plain = rest;
-                Ok(pieces.digest128())
+                Ok(pieces.digest())
             }
         }
     }

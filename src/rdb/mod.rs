@@ -72,7 +72,7 @@ pub type Result<T, E = Unreadable> = std::result::Result<T, E>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// The digest of its type, its value and when it expires.
-    Digest(u128),
+    Digest(u64),
     /// A value of a module's type, which only the module understands.
     Module(String),
     /// A value that is packed into more than [`MOST_PACKED`] bytes.
@@ -209,6 +209,6 @@ impl<R: Read> Reader<R> {
         if self.oversized {
             return Ok(Content::TooLarge);
         }
-        Ok(Content::Digest(self.seed.mix([of_type as u128, expires.map_or(u128::MAX, u128::from), value])))
+        Ok(Content::Digest(self.seed.mix([of_type as u64, expires.unwrap_or(u64::MAX), value])))
     }
 }

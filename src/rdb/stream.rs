@@ -23,14 +23,14 @@ struct Id {
 }
 
 impl Id {
-    fn digest(self) -> u128 {
-        u128::from(self.ms) << 64 | u128::from(self.seq)
+    fn digest(self, seed: Seed) -> u64 {
+        seed.mix([self.ms, self.seq])
     }
 }
 
 impl<R: Read> Reader<R> {
     /// A stream in one of the versions of its encoding.
-    pub(super) fn stream(&mut self, version: u8) -> Result<u128> {
+    pub(super) fn stream(&mut self, version: u8) -> Result<u64> {
         let seed = self.seed;
         let mut entries = Ordered::default();
         for _ in 0..self.input.length()? {
@@ -53,10 +53,10 @@ impl<R: Read> Reader<R> {
         if version >= 4 {
             self.producers()?;
         }
-        Ok(seed.mix([entries.digest(seed), last.digest(), groups.digest(seed)]))
+        Ok(seed.mix([entries.digest(seed), last.digest(seed), groups.digest(seed)]))
     }
 
-    fn group(&mut self, version: u8) -> Result<u128> {
+    fn group(&mut self, version: u8) -> Result<u64> {
         let seed = self.seed;
         let name = self.input.string(seed)?;
         let last = self.id()?;
@@ -65,7 +65,7 @@ impl<R: Read> Reader<R> {
         }
         let mut pending = Unordered::default();
         for _ in 0..self.input.length()? {
-            pending.add(seed.mix([self.raw_id()?.digest()]));
+            pending.add(self.raw_id()?.digest(seed));
             self.input.u64_le()?; // when it was delivered
             self.lengths(1)?; // how often
         }
@@ -78,7 +78,7 @@ impl<R: Read> Reader<R> {
             }
             let mut own = Unordered::default();
             for _ in 0..self.input.length()? {
-                own.add(seed.mix([self.raw_id()?.digest()]));
+                own.add(self.raw_id()?.digest(seed));
             }
             consumers.add(seed.mix([name, own.digest(seed)]));
         }
@@ -88,7 +88,7 @@ impl<R: Read> Reader<R> {
                 self.raw_id()?;
             }
         }
-        Ok(seed.mix([name, last.digest(), pending.digest(seed), consumers.digest(seed)]))
+        Ok(seed.mix([name, last.digest(seed), pending.digest(seed), consumers.digest(seed)]))
     }
 
     /// What producers sent lately, by which a repeated entry is known: gone after a while.
@@ -140,7 +140,7 @@ fn node(elements: &mut Elements<'_>, seed: Seed, first: Id, entries: &mut Ordere
         }
         elements.one()?; // how many elements it has, for who reads backwards
         if flags & DELETED == 0 {
-            entries.push(seed, seed.mix([id.digest(), entry.digest(seed)]));
+            entries.push(seed, seed.mix([id.digest(seed), entry.digest(seed)]));
         }
     }
     Ok(())

@@ -44,7 +44,7 @@ const PACKED_NODE: u64 = 2;
 
 impl<R: Read> Reader<R> {
     /// A value's type and digest; none for one of a module, of which nothing is read yet.
-    pub(super) fn value(&mut self, kind: u8) -> Result<Option<(Type, u128)>> {
+    pub(super) fn value(&mut self, kind: u8) -> Result<Option<(Type, u64)>> {
         use Form::{Listpack, Ziplist};
         let seed = self.seed;
         Ok(Some(match kind {
@@ -96,7 +96,7 @@ impl<R: Read> Reader<R> {
         Elements::new(form, packed).and_then(|mut elements| read(&mut elements, seed)).map_err(bad(offset))
     }
 
-    fn list(&mut self) -> Result<u128> {
+    fn list(&mut self) -> Result<u64> {
         let mut digest = Ordered::default();
         for _ in 0..self.input.length()? {
             digest.push(self.seed, self.input.string(self.seed)?);
@@ -104,7 +104,7 @@ impl<R: Read> Reader<R> {
         Ok(digest.digest(self.seed))
     }
 
-    fn quicklist(&mut self, container: impl Fn(&mut Self) -> Result<u64>, form: Form) -> Result<u128> {
+    fn quicklist(&mut self, container: impl Fn(&mut Self) -> Result<u64>, form: Form) -> Result<u64> {
         let mut digest = Ordered::default();
         for _ in 0..self.input.length()? {
             match container(self)? {
@@ -116,7 +116,7 @@ impl<R: Read> Reader<R> {
         Ok(digest.digest(self.seed))
     }
 
-    fn set(&mut self) -> Result<u128> {
+    fn set(&mut self) -> Result<u64> {
         let mut digest = Unordered::default();
         for _ in 0..self.input.length()? {
             digest.add(self.input.string(self.seed)?);
@@ -124,7 +124,7 @@ impl<R: Read> Reader<R> {
         Ok(digest.digest(self.seed))
     }
 
-    fn intset(&mut self) -> Result<u128> {
+    fn intset(&mut self) -> Result<u64> {
         let mut digest = Unordered::default();
         let offset = self.input.offset();
         match self.input.blob()? {
@@ -136,7 +136,7 @@ impl<R: Read> Reader<R> {
         Ok(digest.digest(self.seed))
     }
 
-    fn sorted_set(&mut self, score: impl Fn(&mut Self) -> Result<f64>) -> Result<u128> {
+    fn sorted_set(&mut self, score: impl Fn(&mut Self) -> Result<f64>) -> Result<u64> {
         let mut digest = Unordered::default();
         for _ in 0..self.input.length()? {
             let member = self.input.string(self.seed)?;
@@ -158,14 +158,14 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    fn hash(&mut self) -> Result<u128> {
+    fn hash(&mut self) -> Result<u64> {
         self.fields(|reader| {
             let (field, value) = (reader.input.string(reader.seed)?, reader.input.string(reader.seed)?);
             Ok((field, value, 0))
         })
     }
 
-    fn hash_of_valkey(&mut self) -> Result<u128> {
+    fn hash_of_valkey(&mut self) -> Result<u64> {
         self.fields(|reader| {
             let (field, value) = (reader.input.string(reader.seed)?, reader.input.string(reader.seed)?);
             let due = i64::from_le_bytes(reader.input.array()?);
@@ -174,7 +174,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// Of Redis 7.4 and later: expiries count from the soonest of them, as 1, and 0 is none.
-    fn hash_with_expiry(&mut self) -> Result<u128> {
+    fn hash_with_expiry(&mut self) -> Result<u64> {
         let soonest = self.input.u64_le()?;
         self.fields(|reader| {
             let due = match reader.input.length()? {
@@ -185,16 +185,16 @@ impl<R: Read> Reader<R> {
         })
     }
 
-    fn fields(&mut self, field: impl Fn(&mut Self) -> Result<(u128, u128, u64)>) -> Result<u128> {
+    fn fields(&mut self, field: impl Fn(&mut Self) -> Result<(u64, u64, u64)>) -> Result<u64> {
         let mut digest = Unordered::default();
         for _ in 0..self.input.length()? {
             let (field, value, due) = field(self)?;
-            digest.add(self.seed.mix([field, value, u128::from(due)]));
+            digest.add(self.seed.mix([field, value, due]));
         }
         Ok(digest.digest(self.seed))
     }
 
-    fn zipmap(&mut self) -> Result<u128> {
+    fn zipmap(&mut self) -> Result<u64> {
         let seed = self.seed;
         let mut digest = Unordered::default();
         let offset = self.input.offset();
@@ -221,13 +221,13 @@ fn push_all(elements: &mut Elements<'_>, seed: Seed, digest: &mut Ordered) -> Re
     Ok(())
 }
 
-fn list(elements: &mut Elements<'_>, seed: Seed) -> Result<u128, Bad> {
+fn list(elements: &mut Elements<'_>, seed: Seed) -> Result<u64, Bad> {
     let mut digest = Ordered::default();
     push_all(elements, seed, &mut digest)?;
     Ok(digest.digest(seed))
 }
 
-fn set(elements: &mut Elements<'_>, seed: Seed) -> Result<u128, Bad> {
+fn set(elements: &mut Elements<'_>, seed: Seed) -> Result<u64, Bad> {
     let mut digest = Unordered::default();
     while let Some(member) = elements.next()? {
         digest.add(seed.element(&member));
@@ -235,7 +235,7 @@ fn set(elements: &mut Elements<'_>, seed: Seed) -> Result<u128, Bad> {
     Ok(digest.digest(seed))
 }
 
-fn sorted_set(elements: &mut Elements<'_>, seed: Seed) -> Result<u128, Bad> {
+fn sorted_set(elements: &mut Elements<'_>, seed: Seed) -> Result<u64, Bad> {
     let mut digest = Unordered::default();
     while let Some(member) = elements.next()? {
         let score = match elements.one()? {
@@ -248,7 +248,7 @@ fn sorted_set(elements: &mut Elements<'_>, seed: Seed) -> Result<u128, Bad> {
     Ok(digest.digest(seed))
 }
 
-fn hash(elements: &mut Elements<'_>, seed: Seed) -> Result<u128, Bad> {
+fn hash(elements: &mut Elements<'_>, seed: Seed) -> Result<u64, Bad> {
     let mut digest = Unordered::default();
     while let Some(field) = elements.next()? {
         let value = elements.one()?;
@@ -257,12 +257,12 @@ fn hash(elements: &mut Elements<'_>, seed: Seed) -> Result<u128, Bad> {
     Ok(digest.digest(seed))
 }
 
-fn hash_with_expiry(elements: &mut Elements<'_>, seed: Seed) -> Result<u128, Bad> {
+fn hash_with_expiry(elements: &mut Elements<'_>, seed: Seed) -> Result<u64, Bad> {
     let mut digest = Unordered::default();
     while let Some(field) = elements.next()? {
         let value = elements.one()?;
         let due = elements.number()?;
-        digest.add(seed.mix([seed.element(&field), seed.element(&value), due.unsigned_abs().into()]));
+        digest.add(seed.mix([seed.element(&field), seed.element(&value), due.unsigned_abs()]));
     }
     Ok(digest.digest(seed))
 }
@@ -273,6 +273,6 @@ fn score(text: &[u8]) -> Option<f64> {
 
 /// A member with its score. Versions print scores with other digits, so what counts is the number; and 0 has no sign, which
 /// packed values do not keep.
-fn scored(seed: Seed, member: u128, score: f64) -> u128 {
-    seed.mix([member, u128::from((score + 0.0).to_bits())])
+fn scored(seed: Seed, member: u64, score: f64) -> u64 {
+    seed.mix([member, (score + 0.0).to_bits()])
 }
