@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +15,7 @@ from tests.support.servers import OWN_BINARIES, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PAIR = ("redis-7.0", "redis-8.0")
 POINTS = {
@@ -29,50 +30,39 @@ POINTS = {
 LONG = {"demote", "promote"}
 # They mostly wait.
 AT_A_TIME = 6
-PLANS = {
-    f"{kind}-{when}-{name}": Plan(*PAIR, "switchover", Fault(kind, when, point))
-    for (name, point), kind, when in itertools.product(POINTS.items(), KINDS, WHENS)
-    if kind != "hold_long" or name in LONG
-}
-
-Running = dict[str, "Future[Result]"]
 
 
-@pytest.fixture(scope="module")
-def running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
-    """Run those that were asked for, several at a time."""
+def _plans(name: str) -> dict[str, Plan]:
+    return {
+        f"{kind}-{when}-{name}": Plan(*PAIR, "switchover", Fault(kind, when, POINTS[name]))
+        for kind, when in itertools.product(KINDS, WHENS)
+        if kind != "hold_long" or name in LONG
+    }
+
+
+@pytest.fixture(autouse=True)
+def _servers() -> None:
     for name in PAIR:
         if find(name) is None:
             message = f"{name} is not on this machine: {OWN_BINARIES}"
             if os.environ.get("REDIS_BATON_REQUIRE_SERVERS") == "1":
                 pytest.fail(message, pytrace=False)
             pytest.skip(message)
-    asked = [
-        item.callspec.params.get("name")
-        for item in request.session.items
-        if isinstance(item, pytest.Function)
-        and item.path == request.path
-        and hasattr(item, "callspec")
-    ]
+
+
+# A scenario takes up to a minute where a server stays dead for its guard.
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", POINTS)
+def test_every_fault_at(name: str, tmp_path: Path) -> None:
+    plans = _plans(name)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        yield {
-            name: pool.submit(run, plan, tmp_path_factory.mktemp("chaos"))
-            for name, plan in PLANS.items()
-            if name in asked
-        }
-        pool.shutdown(cancel_futures=True)
+        results = pool.map(run, plans.values(), [tmp_path / plan for plan in plans])
+        wrong = [line for plan, result in zip(plans, results) for line in _problems(plan, result)]
+    assert not wrong, "\n".join(wrong)
 
 
-def _cases() -> Iterator[object]:
-    for name in PLANS:
-        # Some of them are races, which may go well.
-        yield pytest.param(name, id=name)
-
-
-@pytest.mark.parametrize("name", list(_cases()))
-def test_fault(name: str, running: Running) -> None:
-    result = running[name].result()
-    assert result.fired, "the fault never came"
-    assert not result.problems, f"{result.path}\nagain: {result.plan.command}"
+def _problems(plan: str, result: Result) -> Iterator[str]:
+    problems = result.problems if result.fired else ["the fault never came", *result.problems]
+    if problems:
+        yield f"{plan}: {'; '.join(problems)}: {result.path}"
+        yield f"  again: {result.plan.command}"
