@@ -45,7 +45,7 @@ impl Seed {
     }
 
     /// One digest of several.
-    pub(super) fn mix<const N: usize>(self, digests: [u64; N]) -> u64 {
+    pub fn mix<const N: usize>(self, digests: [u64; N]) -> u64 {
         self.text(digests.map(u64::to_le_bytes).as_flattened())
     }
 }

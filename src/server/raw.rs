@@ -25,8 +25,8 @@ pub const IDLE: Duration = Duration::from_millis(500);
 /// How much is read at once.
 const READ: usize = 64 << 10;
 
-/// For how much there is room from the beginning, at most.
-const MOST_AHEAD: usize = 1 << 20;
+/// How much room is kept for the next replies, at most.
+const MOST_KEPT: usize = 4 << 20;
 
 /// Arrays in arrays: those of `XRANGE` are three deep.
 const DEEPEST: usize = 8;
@@ -40,8 +40,6 @@ pub struct Raw {
     stream: Box<dyn Stream>,
     out: Vec<u8>,
     asked: usize,
-    /// Bytes of the longest replies so far, and what is read at once.
-    longest: usize,
     database: Option<u32>,
     used: Instant,
 }
@@ -55,21 +53,15 @@ impl Raw {
             Ok(stream) => stream.map_err(|error| error.at(server))?,
             Err(_) => return Err(silent(server, endpoint.connect_timeout)),
         };
-        let mut raw = Raw {
-            server: server.clone(),
-            stream,
-            out: Vec::new(),
-            asked: 0,
-            longest: READ,
-            database: None,
-            used: Instant::now(),
-        };
+        let mut raw =
+            Raw { server: server.clone(), stream, out: Vec::new(), asked: 0, database: None, used: Instant::now() };
         if let Some(password) = &endpoint.password {
             let login = [Some(&b"AUTH"[..]), endpoint.user.as_deref().map(str::as_bytes), Some(password.as_bytes())];
             raw.ask(&login.into_iter().flatten().collect::<Vec<_>>());
         }
         raw.ask(&[b"CLIENT", b"SETNAME", server.run.client_name.as_bytes()]);
-        let replies = raw.exchange().await?;
+        let mut replies = Replies::default();
+        raw.exchange(&mut replies).await?;
         // Where the account may not set the name, nothing depends on it.
         match replies.refusal(0).filter(|_| endpoint.password.is_some()) {
             Some(said) => Err(raw.refused("AUTH", &said)),
@@ -111,6 +103,13 @@ impl Raw {
     /// Sends what was added, and waits for all replies. Over another connection if it was idle for so long that the server may have
     /// closed it.
     pub async fn replies(&mut self) -> Result<Replies> {
+        let mut replies = Replies::default();
+        self.replies_into(&mut replies).await?;
+        Ok(replies)
+    }
+
+    /// The same in the place of earlier replies, whose room is used again.
+    pub async fn replies_into(&mut self, replies: &mut Replies) -> Result<()> {
         if self.used.elapsed() >= IDLE {
             let mut renewed = Raw::open(&self.server).await?;
             if let Some(database) = self.database {
@@ -118,13 +117,12 @@ impl Raw {
             }
             self.stream = renewed.stream;
         }
-        self.exchange().await
+        self.exchange(replies).await
     }
 
-    async fn exchange(&mut self) -> Result<Replies> {
-        let (out, asked) = (std::mem::take(&mut self.out), std::mem::take(&mut self.asked));
-        // What comes is mostly as long as what came.
-        let mut replies = Replies { bytes: Vec::with_capacity(self.longest), ends: Vec::with_capacity(asked) };
+    async fn exchange(&mut self, replies: &mut Replies) -> Result<()> {
+        let (mut out, asked) = (std::mem::take(&mut self.out), std::mem::take(&mut self.asked));
+        replies.clear();
         let stream = &mut self.stream;
         let exchange = async {
             stream.write_all(&out).await?;
@@ -142,11 +140,13 @@ impl Raw {
             }
             Ok(())
         };
-        match self.server.run.interruptible(tokio::time::timeout(RESPONSE_TIMEOUT, exchange)).await? {
+        let exchanged = self.server.run.interruptible(tokio::time::timeout(RESPONSE_TIMEOUT, exchange)).await;
+        out.clear();
+        self.out = out;
+        match exchanged? {
             Ok(Ok(())) => {
                 self.used = Instant::now();
-                self.longest = self.longest.max(replies.bytes.len().min(MOST_AHEAD) + READ);
-                Ok(replies)
+                Ok(())
             }
             Ok(Err(error)) => Err(lost(&self.server, &error)),
             Err(_) => Err(silent(&self.server, RESPONSE_TIMEOUT)),
@@ -163,7 +163,9 @@ impl Raw {
 
     async fn go_to(&mut self, database: u32) -> Result<()> {
         self.ask(&[b"SELECT", database.to_string().as_bytes()]);
-        match self.exchange().await?.refusal(0) {
+        let mut replies = Replies::default();
+        self.exchange(&mut replies).await?;
+        match replies.refusal(0) {
             Some(said) => Err(self.refused("SELECT", &said)),
             None => {
                 self.database = Some(database);
@@ -215,12 +217,19 @@ fn silent(server: &Server, given: Duration) -> Error {
 }
 
 /// Replies as they came, in the order of the commands.
+#[derive(Default)]
 pub struct Replies {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
 impl Replies {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(MOST_KEPT);
+        self.ends.clear();
+    }
+
     /// The bytes of a reply.
     pub fn of(&self, n: usize) -> &[u8] {
         let start = n.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -287,29 +296,24 @@ fn nested(reply: &[u8], deeper: usize) -> Option<Value> {
         [b'*', b'-', ..] => Value::Nil,
         [b'*', ..] => {
             let deeper = deeper.checked_sub(1)?;
-            let elements = array(reply).into_iter().map(|element| nested(element, deeper));
-            Value::Array(elements.collect::<Option<_>>()?)
+            Value::Array(elements(reply).map(|element| nested(element, deeper)).collect::<Option<_>>()?)
         }
         [b':', ..] => number(reply).map_or(Value::Nil, Value::Int),
         _ => bulk(reply).map_or(Value::Nil, |bytes| Value::BulkString(bytes.to_vec())),
     })
 }
 
-/// The elements of an array, each as a reply of its own; none for another reply.
-pub fn array(reply: &[u8]) -> Vec<&[u8]> {
-    if reply.first() != Some(&b'*') {
-        return Vec::new();
-    }
-    let mut reading = Reading { at: line(reply).len() + 2, left: 0 };
-    let mut found = Vec::new();
-    let mut start = reading.at;
-    while start < reply.len()
-        && let Ok(Some(end)) = reading.next(reply)
-    {
-        found.push(&reply[start..end]);
-        start = end;
-    }
-    found
+/// The elements of an array, each as a reply of its own; none of another reply.
+pub fn elements(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_array = reply.first() == Some(&b'*');
+    let mut reading = Reading { at: if is_array { line(reply).len() + 2 } else { reply.len() }, left: 0 };
+    std::iter::from_fn(move || {
+        let start = reading.at;
+        match start < reply.len() {
+            true => reading.next(reply).ok()?.map(|end| &reply[start..end]),
+            false => None,
+        }
+    })
 }
 
 /// How far the replies in a buffer were looked through.
@@ -399,7 +403,7 @@ mod tests {
                 }
             }
             value(&bytes);
-            array(&bytes);
+            elements(&bytes).count();
             bulk(&bytes);
             number(&bytes);
         }
@@ -427,7 +431,7 @@ mod tests {
     #[test]
     fn elements_are_replies() {
         let reply = b"*3\r\n$3\r\na\nb\r\n*2\r\n:1\r\n*0\r\n:-7\r\n";
-        let elements = array(reply);
+        let elements: Vec<_> = elements(reply).collect();
         assert_eq!(elements.len(), 3);
         assert_eq!((bulk(elements[0]), number(elements[2])), (Some(&b"a\nb"[..]), Some(-7)));
         assert_eq!(

@@ -1,19 +1,17 @@
 //! What `switchover` and `rollback` have in common: a handover in either direction, from whatever stage things are in.
 //! [`crate::decide::handover`] is the protocol.
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
+mod attempts;
+mod plan;
+mod resume;
+
+use std::{future::Future, time::Duration};
 
 use super::{
     Call,
     aftermath::{call_off, complete, put_back, settle, told},
-    at,
-    bring_back::WHAT_IT_TOOK,
     guard::{Guard, Job},
     login::Login,
-    moment::good_moment,
     preflight,
     prepare::prepare,
     replicas::others,
@@ -22,28 +20,20 @@ use super::{
 use crate::{
     decide::{
         course::{Course, Refusal, Standing, course},
-        findings,
-        handover::{End, Limits, Machine, Way, Why},
-        moment::{Wanted, drain_limit},
         stage::{Stage, share_history},
     },
     error::{Code, Error, Result, State},
     facts::{finish, step_result},
-    handover::{Attempt, Cut, Phase, unpause},
+    handover::{Cut, Phase},
     hook::{Hooks, Moment, Scene},
-    journal::{Handover, Ports},
-    pair::{Look, Pair, see},
+    journal::Handover,
+    pair::{Look, Pair},
     probe::{Probed, Wish, probed},
-    redirect::{Plan, ports},
-    run::Event,
-    server::{Command, Server, Side},
+    server::Side,
 };
-
-/// The longest pause of a source before 6.2.
-const FENCED_PAUSE: Duration = Duration::from_millis(400);
-
-/// For how long at least writes flow between two attempts.
-const REST: Duration = Duration::from_millis(20);
+use attempts::attempts;
+use plan::{limits, planned_handover};
+use resume::resume;
 
 /// What is wished.
 #[derive(Clone)]
@@ -348,230 +338,4 @@ fn dismiss(guard: Option<Guard>) {
     if let Some(guard) = guard {
         guard.dismiss();
     }
-}
-
-/// Goes on where a handover stopped between its transactions: forward, or back.
-async fn resume(pair: &mut Pair, forward: bool, options: &Options) -> Result<Done> {
-    let Some(handover) = &pair.handover.clone() else { return Ok(Done::default()) };
-    let promoted = pair.side(handover.demoted().other())?.clone();
-    let mut done = Done { attempts: 1, ..Done::default() };
-    if pair.run.dry {
-        pair.run.action(format!("{promoted}: {} the handover", if forward { "go on with" } else { "take back" }));
-        let moments: &[Moment] = if forward { &[Moment::Promoted, Moment::After] } else { &[Moment::Undone] };
-        options.hooks.planned(moments).into_iter().for_each(|action| pair.run.action(action));
-        return Ok(done);
-    }
-    let Ok(demoted) = pair.side(handover.demoted()).cloned() else {
-        if !forward {
-            return Err(Error::new(Code::NotWarm, "is gone, so it can't serve again")
-                .at(handover.demoted().as_str())
-                .remedy("start it again with its data, or go on with the handover")
-                .state(State::Interrupted));
-        }
-        // It has ended, and the promoted one has all it had: `Pair::look` has seen to that.
-        promoted.change(&Command::replicaof_no_one()).await?;
-        settle(pair, &pair.look().await?, promoted.side, options).await?;
-        return Ok(done);
-    };
-    let journal = pair.journal.clone();
-    let route = route(&promoted, handover.public)?;
-    let followed = (route.host.as_str(), route.port);
-    let limits = limits(options, handover, 1);
-    let scene = &Scene::of(pair, handover);
-    let cut = Cut {
-        demoted: &demoted,
-        promoted: &promoted,
-        handover,
-        followed,
-        redirect: &options.preflight.redirect,
-        hooks: &options.hooks,
-        scene,
-        journal: &journal,
-        limits,
-    };
-    let (left, right) = (demoted.replication().await?, promoted.replication().await?);
-    let has_served = pair.journal.is_promoted()? || right.replid2 == handover.replid || right.offset > left.offset;
-    if !forward && has_served {
-        return Err(Error::new(Code::NotWarm, "has served, and was started again: going back would lose what it took")
-            .at(&promoted)
-            .remedy("if it has its data, send it REPLICAOF NO ONE and run the step that hands over to it; if not, send REPLICAOF NO ONE to the other one")
-            .state(State::Interrupted));
-    }
-    if !forward && promoted.former_run_id.is_some() {
-        pair.run.warn(WHAT_IT_TOOK);
-    }
-    // Its port was taken when it was demoted: it is still in the way.
-    if forward && handover.leaves() && see(&demoted).await?.ports == handover.home {
-        demoted.change_all(&ports::leave(handover)).await.map_err(|error| {
-            Error { code: Code::AsidePortTaken, ..error }
-                .remedy("free that port, or take the handover back")
-                .state(State::Interrupted)
-        })?;
-    }
-    let machine =
-        if forward { Machine::resume(limits, way(handover), left.offset) } else { Machine::take_back(limits) };
-    let others = others(pair, &demoted, &promoted).await?;
-    if forward && let Err(error) = cut.moving().again().await.map(|done| told(pair, done)) {
-        pair.run.warn(error.to_string());
-    }
-    let attempt = cut.run(&pair.run, machine).await;
-    done.phases = attempt.phases;
-    done.longest_gap_us = time_in(&done.phases, &WRITES_WAIT);
-    if let Err(error) = attempt.led {
-        return Err(error.state(State::Interrupted));
-    }
-    match attempt.end {
-        End::Switched => done.warm = complete(pair, &cut, &others, options).await?,
-        End::Undone(_) if !forward => {
-            put_back(pair, &cut, Error::new(Code::Cancelled, "taken back").state(State::Undone)).await;
-        }
-        end => return Err(put_back(pair, &cut, cut.error(&end)).await),
-    }
-    Ok(done)
-}
-
-/// The ports of a handover to `to`.
-async fn planned_handover(pair: &Pair, to: Side, options: &Options) -> Result<Handover> {
-    let (source, target) = (pair.source()?, pair.target()?);
-    let (at_source, at_target) = tokio::join!(see(source), see(target));
-    let (at_source, at_target) = (at_source?.ports, at_target?.ports);
-    let redirect = &options.preflight.redirect;
-    let (public, aside, plan) = match (to, &pair.handover) {
-        // Back the way it came: to the ports each one had before. One that was begun before knows them too.
-        (Side::Source, Some(before)) => {
-            let (plan, found) = before.plan.look_again(pair, redirect).await?;
-            if let Some(refusal) = findings::refusal(&found) {
-                return Err(refusal);
-            }
-            let home = if before.back { before.public } else { before.home };
-            match (before.arrives(), before.leaves()) {
-                _ if plan.keeps_port_free() => (home, at_target, plan),
-                (true, _) => (at_target, if before.back { before.aside } else { before.from }, plan),
-                (false, true) => (at_source, free_ports(target, at_target, at_source).await?, plan),
-                (false, false) => (at_source, at_target, plan),
-            }
-        }
-        (Side::Source, None) => (at_source, at_target, Plan::default()),
-        (Side::Target, _) => {
-            let mut checks = options.preflight.clone();
-            checks.force = true; // The data it has now is the source's.
-            let examined = preflight::examine(pair, &checks).await?;
-            if let Some(refusal) = findings::refusal(&examined.findings) {
-                return Err(refusal);
-            }
-            let public = if redirect.takes_over() { at_source } else { at_target };
-            let aside = examined.aside.filter(|_| redirect.leaves_port()).unwrap_or(at_source);
-            (public, aside, examined.way)
-        }
-    };
-    let back = to == Side::Source;
-    let (demoted, home, from) = if back { (target, at_target, at_source) } else { (source, at_source, at_target) };
-    let fenced = !demoted.identity.has_redis(findings::REVERSIBLE_FROM);
-    Ok(Handover {
-        source: source.identity.run_id.clone(),
-        target: target.identity.run_id.clone(),
-        back,
-        source_config: source.identity.config_file.clone(),
-        target_config: target.identity.config_file.clone(),
-        replid: demoted.replication().await?.replid,
-        home,
-        public,
-        aside,
-        from,
-        fenced,
-        plan,
-    })
-}
-
-/// Ports for a server to be out of the way for a moment.
-async fn free_ports(server: &Server, its: Ports, others: Ports) -> Result<Ports> {
-    preflight::aside(server, its, others, None).await?.ok_or_else(|| {
-        Error::new(Code::AsidePortTaken, "finds no free port to move to").at(server).remedy("free a port above its own")
-    })
-}
-
-/// Whether the demoted server can leave its port.
-fn way(handover: &Handover) -> Way {
-    if handover.fenced { Way::Fenced } else { Way::Reversible }
-}
-
-/// How long things may take in the n-th attempt. A pause that can't be ended early is short: it is the price of an attempt
-/// that fails.
-fn limits(options: &Options, handover: &Handover, attempt: u32) -> Limits {
-    let patience = Duration::from_secs(2);
-    let budget = handover.plan.longest_pause().map_or(options.pause_budget, |most| most.min(options.pause_budget));
-    if handover.fenced {
-        let pause = budget.min(FENCED_PAUSE);
-        return Limits { pause, drain: pause / 2, patience };
-    }
-    Limits { pause: budget, drain: drain_limit(attempt, budget), patience }
-}
-
-/// Tries the cut at a good moment, several times if need be. Each time writes flow again before the next one.
-async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) -> Result<Done> {
-    let wanted = Wanted { lag_bytes: options.max_lag_bytes, latency: options.max_latency };
-    let mut done = Done::default();
-    loop {
-        done.attempts += 1;
-        let waiting = Instant::now();
-        let moment = good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience);
-        // Nothing has been demoted yet.
-        moment.await.map_err(|error| error.state(State::Undone))?;
-        let moment = Phase { name: "moment".into(), microseconds: waiting.elapsed().as_micros() as u64 };
-        cut.limits = limits(options, cut.handover, done.attempts);
-        let holds = cut.handover.plan.holds() || cut.hooks.has(Moment::Paused);
-        let machine = Machine::new(cut.limits, way(cut.handover)).holding(holds);
-        let Attempt { end, phases, led, refused } = cut.run(&pair.run, machine).await;
-        let gap = time_in(&phases, &WRITES_WAIT);
-        done.longest_gap_us = done.longest_gap_us.max(gap);
-        done.phases = [vec![moment], phases].concat();
-        // Whoever serves does so: a rerun, or the guard, leads the clients to it.
-        led.map_err(|error| error.state(State::Interrupted))?;
-        match end {
-            End::Switched => {
-                confirm(pair, cut, &mut done).await?;
-                return Ok(done);
-            }
-            End::Unchanged(Why::Behind(_) | Why::CountsDiffer) if done.attempts < options.attempts => {
-                // Writes flow for at least as long as they have waited.
-                pair.run.sleep(Duration::from_micros(gap).max(REST)).await?;
-            }
-            End::Unchanged(Why::NotHeld(_)) if let Some(error) = refused => return Err(error),
-            end => return Err(cut.error(&end)),
-        }
-    }
-}
-
-/// The last part of the protocol: the pause ends, and a write through the public address shows that clients arrive. It
-/// deletes a key that does not exist, which changes nothing and yet is refused where writes are.
-async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
-    let _shield = pair.run.shield();
-    let began = Instant::now();
-    // The promoted server's role came back with its promotion.
-    let release = async {
-        if cut.handover.fenced {
-            return Ok(());
-        }
-        pair.run.action(format!("{}: {}", cut.demoted, unpause()));
-        cut.demoted.ask(&unpause()).await.map(drop)
-    };
-    let (released, arrived) = tokio::join!(release, canary(cut));
-    let microseconds = began.elapsed().as_micros() as u64;
-    done.phases.push(Phase { name: "confirm".into(), microseconds });
-    pair.run.emit(&Event::Phase { name: "confirm", microseconds });
-    if let Err(error) = released {
-        pair.run.warn(format!("the old one did not answer after the handover: {error}"));
-    }
-    if let Err(error) = arrived {
-        pair.run.warn(format!("the target serves, but a write through the public address failed: {error}"));
-    }
-    Ok(())
-}
-
-async fn canary(cut: &Cut<'_>) -> Result<()> {
-    let (handover, promoted) = (cut.handover, cut.promoted);
-    let public = at(promoted, handover.public);
-    let entrance = handover.plan.entrance(handover, &promoted.endpoint).unwrap_or(public);
-    let write = Command::new(["DEL", "redis-baton:canary"]);
-    Server::visit(&promoted.run, promoted.side, &entrance, &write).await
 }

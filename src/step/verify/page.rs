@@ -7,10 +7,11 @@ use tokio::sync::Mutex;
 
 use crate::{
     error::Result,
+    rdb::Seed,
     server::{
         Server,
         info::Version,
-        raw::{Raw, Replies, array, bulk, number},
+        raw::{Raw, Replies, bulk, elements, number},
     },
 };
 
@@ -20,6 +21,7 @@ use super::pieces::score_bits;
 const LARGE_STRING: usize = 16 << 10;
 const LAST_OF_STRING: &[u8] = b"16383";
 const MANY_ELEMENTS: usize = 512;
+const MOST_ELEMENTS: &[u8] = b"512";
 
 /// How far two remaining times to live may lie apart, in milliseconds: they are read one after the other.
 const TTL_TOLERANCE_MS: u64 = 1000;
@@ -35,6 +37,11 @@ pub struct Lane<'a> {
     absolute: bool,
     /// Who asks the master: one lane at a time, as others wait for it, too.
     turn: &'a Mutex<()>,
+    seed: Seed,
+    /// What the replica told of types and expiries, what it holds, and what the master holds.
+    heads: Replies,
+    here: Replies,
+    there: Replies,
 }
 
 /// How a key is read.
@@ -65,11 +72,28 @@ impl Page {
     }
 }
 
+/// A page of SCAN.
+pub struct Scanned(Replies);
+
+impl Scanned {
+    /// The cursor of the next page; `0` if there is none.
+    pub fn cursor(&self) -> String {
+        let cursor = elements(self.0.of(0)).next().and_then(bulk).unwrap_or(b"0");
+        String::from_utf8_lossy(cursor).into_owned()
+    }
+
+    pub fn names(&self) -> Vec<&[u8]> {
+        elements(self.0.of(0)).nth(1).map_or(Vec::new(), |names| elements(names).filter_map(bulk).collect())
+    }
+}
+
 impl<'a> Lane<'a> {
-    pub async fn open(master: &Server, replica: &Server, turn: &'a Mutex<()>) -> Result<Self> {
+    pub async fn open(master: &Server, replica: &Server, turn: &'a Mutex<()>, seed: Seed) -> Result<Self> {
         let both = |version| master.identity.has_redis(version) && replica.identity.has_redis(version);
         let absolute = both(Version(7, 0, 0));
-        Ok(Lane { master: Raw::open(master).await?, replica: Raw::open(replica).await?, absolute, turn })
+        let (master, replica) = (Raw::open(master).await?, Raw::open(replica).await?);
+        let (heads, here, there) = Default::default();
+        Ok(Lane { master, replica, absolute, turn, seed, heads, here, there })
     }
 
     /// Selects a database on both.
@@ -78,104 +102,112 @@ impl<'a> Lane<'a> {
         self.replica.select(database).await
     }
 
-    /// The next page of names, and the cursor after it.
-    pub async fn scan(raw: &mut Raw, cursor: &str, count: usize) -> Result<(String, Vec<Vec<u8>>)> {
+    /// A page of names.
+    pub async fn scan(raw: &mut Raw, cursor: &str, count: usize) -> Result<Scanned> {
         raw.ask(&[b"SCAN", cursor.as_bytes(), b"COUNT", count.to_string().as_bytes()]);
         let replies = raw.replies().await?;
         refuse(raw, &replies, 0, "SCAN")?;
-        let page = array(replies.of(0));
-        let names = page.get(1).map_or(Vec::new(), |names| array(names));
-        let cursor = page.first().and_then(|cursor| bulk(cursor)).unwrap_or(b"0");
-        let names = names.into_iter().filter_map(bulk).map(<[u8]>::to_vec).collect();
-        Ok((String::from_utf8_lossy(cursor).into_owned(), names))
+        Ok(Scanned(replies))
     }
 
     /// Those of these names that the replica lacks.
-    pub async fn missing(&mut self, names: &[Vec<u8>]) -> Result<Page> {
+    pub async fn missing(&mut self, names: &[&[u8]]) -> Result<Page> {
         names.iter().for_each(|name| self.replica.ask(&[b"EXISTS", name]));
         let replies = self.replica.replies().await?;
         let mut candidates = Vec::new();
         for (n, name) in names.iter().enumerate() {
             refuse(&self.replica, &replies, n, "EXISTS")?;
             if number(replies.of(n)) == Some(0) {
-                candidates.push(name.clone());
+                candidates.push(name.to_vec());
             }
         }
         Ok(Page { equal: 0, candidates })
     }
 
     /// Compares the keys of these names. With `fields_expire` hashes are left to the typed reads.
-    pub async fn compare(&mut self, names: &[Vec<u8>], fields_expire: bool) -> Result<Page> {
-        let heads = self.heads(names).await?;
-        let mut kinds = Vec::with_capacity(names.len());
-        for n in 0..names.len() {
-            refuse(&self.replica, &heads, 2 * n, "TYPE")?;
-            refuse(&self.replica, &heads, 2 * n + 1, self.expiry())?;
-            kinds.push(match bulk(heads.of(2 * n)) {
+    pub async fn compare(&mut self, names: &[&[u8]], fields_expire: bool) -> Result<Page> {
+        let expiry = if self.absolute { "PEXPIRETIME" } else { "PTTL" };
+        for name in names {
+            self.replica.ask(&[b"TYPE", name]);
+            self.replica.ask(&[expiry.as_bytes(), name]);
+        }
+        self.replica.replies_into(&mut self.heads).await?;
+        let mut keys = Vec::with_capacity(names.len());
+        for (n, name) in names.iter().enumerate() {
+            refuse(&self.replica, &self.heads, 2 * n, "TYPE")?;
+            refuse(&self.replica, &self.heads, 2 * n + 1, expiry)?;
+            let kind = match bulk(self.heads.of(2 * n)) {
                 Some(b"string") => Kind::String,
                 Some(b"hash") if !fields_expire => Kind::Hash,
                 Some(b"set") => Kind::Set,
                 Some(b"zset") => Kind::Zset,
                 Some(b"list") => Kind::List,
                 _ => Kind::Other,
-            });
+            };
+            keys.push(Key { name, kind, expires: self.heads.of(2 * n + 1), holds: None });
         }
-        let here = self.replicas(names, &kinds).await?;
-        let there = self.masters(names, &kinds, &here).await?;
-        Ok(there.judge(names, &kinds, &heads, &here, self.absolute))
-    }
 
-    /// The type of each key on the replica, and when it expires.
-    async fn heads(&mut self, names: &[Vec<u8>]) -> Result<Replies> {
-        for name in names {
-            self.replica.ask(&[b"TYPE", name]);
-            self.replica.ask(&[self.expiry().as_bytes(), name]);
+        // But no more than is read at once.
+        let read = || keys.iter().filter(|key| key.kind != Kind::Other);
+        read().for_each(|key| ask(&mut self.replica, key, true));
+        self.replica.replies_into(&mut self.here).await?;
+        refuse_any(&self.replica, &self.here)?;
+        for (n, key) in keys.iter_mut().filter(|key| key.kind != Kind::Other).enumerate() {
+            key.holds = all_of_it(key.kind, self.here.of(n));
         }
-        self.replica.replies().await
-    }
 
-    /// What the replica holds of them, but no more than is read at once.
-    async fn replicas<'k>(&mut self, names: &[Vec<u8>], kinds: &'k [Kind]) -> Result<Contents<'k>> {
-        let mut at = Vec::with_capacity(names.len());
-        let mut asked = 0;
-        for (name, kind) in names.iter().zip(kinds) {
-            let reads = *kind != Kind::Other;
-            at.push(reads.then_some(asked));
-            if reads {
-                ask(&mut self.replica, name, *kind, true);
-                asked += 1;
-            }
-        }
-        let replies = self.replica.replies().await?;
-        refuse_any(&self.replica, &replies)?;
-        Ok(Contents { kinds, replies, at })
-    }
-
-    /// Reads on the master what the replica has given in full.
-    async fn masters(&mut self, names: &[Vec<u8>], kinds: &[Kind], here: &Contents<'_>) -> Result<Masters> {
-        let strings: Vec<usize> =
-            (0..names.len()).filter(|n| kinds[*n] == Kind::String && here.of(*n).is_some()).collect();
-        if !strings.is_empty() {
-            self.master.begin(1 + strings.len());
+        // What the replica has given in full: all strings by one command, then each key's expiry and what else it holds.
+        let read = || keys.iter().filter(|key| key.holds.is_some());
+        let strings = || read().filter(|key| key.kind == Kind::String);
+        let has_strings = strings().next().is_some();
+        if has_strings {
+            self.master.begin(1 + strings().count());
             self.master.word(b"MGET");
-            strings.iter().for_each(|n| self.master.word(&names[*n]));
+            strings().for_each(|key| self.master.word(key.name));
         }
-        for (n, name) in names.iter().enumerate().filter(|(n, _)| here.of(*n).is_some()) {
-            self.master.ask(&[self.expiry().as_bytes(), name]);
-            if kinds[n] != Kind::String {
-                ask(&mut self.master, name, kinds[n], false);
+        for key in read() {
+            self.master.ask(&[expiry.as_bytes(), key.name]);
+            if key.kind != Kind::String {
+                ask(&mut self.master, key, false);
             }
         }
         let turn = self.turn.lock().await;
-        let replies = self.master.replies().await?;
+        self.master.replies_into(&mut self.there).await?;
         drop(turn);
-        refuse_any(&self.master, &replies)?;
-        Ok(Masters { replies, has_strings: !strings.is_empty() })
+        refuse_any(&self.master, &self.there)?;
+        Ok(self.judge(&keys, has_strings))
     }
 
-    fn expiry(&self) -> &'static str {
-        if self.absolute { "PEXPIRETIME" } else { "PTTL" }
+    fn judge(&self, keys: &[Key<'_>], has_strings: bool) -> Page {
+        let mut replies = (0..).map(|n| self.there.of(n));
+        let mut strings = elements(if has_strings { replies.next().unwrap_or_default() } else { b"" });
+        let mut reply = || replies.next().unwrap_or_default();
+        let mut page = Page::default();
+        for key in keys {
+            let equal = key.holds.is_some_and(|holds| {
+                let expires = same_expiry(key.expires, reply(), self.absolute);
+                let content = match key.kind {
+                    Kind::String => Some(holds) == strings.next(),
+                    kind => same(kind, holds, reply(), self.seed),
+                };
+                expires && content
+            });
+            match equal {
+                true => page.equal += 1,
+                false => page.candidates.push(key.name.to_vec()),
+            }
+        }
+        page
     }
+}
+
+/// A key of the replica.
+struct Key<'a> {
+    name: &'a [u8],
+    kind: Kind,
+    expires: &'a [u8],
+    /// The reply with all that it holds; none if that is more than fits in one.
+    holds: Option<&'a [u8]>,
 }
 
 fn refuse(raw: &Raw, replies: &Replies, n: usize, command: &str) -> Result<()> {
@@ -194,76 +226,28 @@ fn refuse_any(raw: &Raw, replies: &Replies) -> Result<()> {
 }
 
 /// Adds the command that reads a key. `bounded` ones give no more than [`MANY_ELEMENTS`] or what is packed together.
-fn ask(raw: &mut Raw, name: &[u8], kind: Kind, bounded: bool) {
-    let most = MANY_ELEMENTS.to_string();
-    let most = most.as_bytes();
+fn ask(raw: &mut Raw, Key { name, kind, .. }: &Key<'_>, bounded: bool) {
     match kind {
-        Kind::Hash if bounded => raw.ask(&[b"HSCAN", name, b"0", b"COUNT", most]),
+        Kind::Hash if bounded => raw.ask(&[b"HSCAN", name, b"0", b"COUNT", MOST_ELEMENTS]),
         Kind::Hash => raw.ask(&[b"HGETALL", name]),
-        Kind::Set if bounded => raw.ask(&[b"SSCAN", name, b"0", b"COUNT", most]),
+        Kind::Set if bounded => raw.ask(&[b"SSCAN", name, b"0", b"COUNT", MOST_ELEMENTS]),
         Kind::Set => raw.ask(&[b"SMEMBERS", name]),
-        Kind::Zset => raw.ask(&[b"ZRANGE", name, b"0", most, b"WITHSCORES"]),
-        Kind::List => raw.ask(&[b"LRANGE", name, b"0", most]),
+        Kind::Zset => raw.ask(&[b"ZRANGE", name, b"0", MOST_ELEMENTS, b"WITHSCORES"]),
+        Kind::List => raw.ask(&[b"LRANGE", name, b"0", MOST_ELEMENTS]),
         Kind::String => raw.ask(&[b"GETRANGE", name, b"0", LAST_OF_STRING]),
         Kind::Other => {}
     }
 }
 
-/// What the replica holds.
-struct Contents<'a> {
-    kinds: &'a [Kind],
-    replies: Replies,
-    /// Which reply is that of a key.
-    at: Vec<Option<usize>>,
-}
-
-impl Contents<'_> {
-    /// All that a key holds; none if it is more than fits in one reply.
-    fn of(&self, n: usize) -> Option<&[u8]> {
-        let reply = self.replies.of(self.at[n]?);
-        match self.kinds[n] {
-            Kind::String => Some(reply).filter(|reply| bulk(reply).is_some_and(|text| text.len() < LARGE_STRING)),
-            Kind::Hash | Kind::Set => reply.strip_prefix(ALL_OF_IT).filter(|all| length(all) <= 2 * MANY_ELEMENTS),
-            Kind::Zset | Kind::List => {
-                Some(reply).filter(|reply| reply.starts_with(b"*") && length(reply) <= MANY_ELEMENTS)
-            }
-            Kind::Other => None,
+/// The reply to a bounded read, if it has all that the key holds.
+fn all_of_it(kind: Kind, reply: &[u8]) -> Option<&[u8]> {
+    match kind {
+        Kind::String => Some(reply).filter(|reply| bulk(reply).is_some_and(|text| text.len() < LARGE_STRING)),
+        Kind::Hash | Kind::Set => reply.strip_prefix(ALL_OF_IT).filter(|all| length(all) <= 2 * MANY_ELEMENTS),
+        Kind::Zset | Kind::List => {
+            Some(reply).filter(|reply| reply.starts_with(b"*") && length(reply) <= MANY_ELEMENTS)
         }
-    }
-}
-
-/// What the master holds: all strings in the first reply, then each key's expiry and what else it holds.
-struct Masters {
-    replies: Replies,
-    has_strings: bool,
-}
-
-impl Masters {
-    fn judge(&self, names: &[Vec<u8>], kinds: &[Kind], heads: &Replies, here: &Contents<'_>, absolute: bool) -> Page {
-        let strings = if self.has_strings { array(self.replies.of(0)) } else { Vec::new() };
-        let mut strings = strings.into_iter();
-        let mut next = usize::from(self.has_strings);
-        let mut reply = || {
-            next += 1;
-            self.replies.of(next - 1)
-        };
-        let mut page = Page { equal: 0, candidates: Vec::new() };
-        for (n, name) in names.iter().enumerate() {
-            let Some(content) = here.of(n) else {
-                page.candidates.push(name.clone());
-                continue;
-            };
-            let expires = same_expiry(heads.of(2 * n + 1), reply(), absolute);
-            let equal = match kinds[n] {
-                Kind::String => Some(content) == strings.next(),
-                kind => same(kind, content, reply()),
-            };
-            match equal && expires {
-                true => page.equal += 1,
-                false => page.candidates.push(name.clone()),
-            }
-        }
-        page
+        Kind::Other => None,
     }
 }
 
@@ -277,28 +261,26 @@ fn same_expiry(here: &[u8], there: &[u8], absolute: bool) -> bool {
 }
 
 /// Whether two replies hold the same, in whatever order the type allows.
-fn same(kind: Kind, here: &[u8], there: &[u8]) -> bool {
-    if here == there {
-        return true;
+fn same(kind: Kind, here: &[u8], there: &[u8], seed: Seed) -> bool {
+    here == there
+        || kind != Kind::List
+            && length(here) == length(there)
+            && in_any_order(kind, here, seed) == in_any_order(kind, there, seed)
+}
+
+/// A digest of a reply's elements in which their order does not count.
+fn in_any_order(kind: Kind, reply: &[u8], seed: Seed) -> u64 {
+    let mut words = elements(reply).filter_map(bulk);
+    let mut sum = 0_u64;
+    while let Some(word) = words.next() {
+        let element = seed.text(word);
+        sum = sum.wrapping_add(match kind {
+            Kind::Set => element,
+            Kind::Zset => seed.mix([element, score_bits(words.next().unwrap_or_default())]),
+            _ => seed.mix([element, seed.text(words.next().unwrap_or_default())]),
+        });
     }
-    if kind == Kind::List || length(here) != length(there) {
-        return false;
-    }
-    let width = if kind == Kind::Set { 1 } else { 2 };
-    let elements = |reply| {
-        let words: Vec<&[u8]> = array(reply).into_iter().filter_map(bulk).collect();
-        let mut elements: Vec<(&[u8], u64, &[u8])> = words
-            .chunks_exact(width)
-            .map(|words| match (kind, words) {
-                (Kind::Zset, [member, score]) => (*member, score_bits(score), &b""[..]),
-                (_, [field, value]) => (*field, 0, *value),
-                (_, words) => (words.first().copied().unwrap_or_default(), 0, &b""[..]),
-            })
-            .collect();
-        elements.sort_unstable();
-        elements
-    };
-    elements(here) == elements(there)
+    sum
 }
 
 /// The elements of an array, by its head.

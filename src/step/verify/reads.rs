@@ -22,6 +22,7 @@ use crate::{
     decide::throttle::Throttle,
     error::Result,
     pair::Pair,
+    rdb::Seed,
     run::Event,
     server::{Server, info::with_field_ttls, raw::Raw},
 };
@@ -153,10 +154,10 @@ impl Pace {
 
 impl Work<'_> {
     async fn all(&self, master: &Server, replica: &Server) -> Result<()> {
-        let turn = Turn::new(());
+        let (turn, seed) = (Turn::new(()), Seed::random());
         let mut lanes = Vec::new();
         for _ in 0..LANES {
-            lanes.push(Lane::open(master, replica, &turn).await?);
+            lanes.push(Lane::open(master, replica, &turn, seed).await?);
         }
         self.look_again(1).await?;
         for names in [Names::OfReplica, Names::OfMaster] {
@@ -188,22 +189,22 @@ impl Work<'_> {
                 let place = lock(&self.place);
                 (place.names, place.database)
             };
-            let (page, keys) = {
+            let (page, scanned) = {
                 let mut scan = self.scan.lock().await;
                 let Some(cursor) = scan.next.take() else { return Ok(()) };
                 let (raw, count) = match names {
                     Names::OfReplica => (&mut lane.replica, NAMES_OF_REPLICA),
                     Names::OfMaster => (&mut lane.master, NAMES_OF_MASTER),
                 };
-                let (next, keys) = Lane::scan(raw, &cursor, count).await?;
-                scan.next = (next != "0").then_some(next);
+                let scanned = Lane::scan(raw, &cursor, count).await?;
+                scan.next = Some(scanned.cursor()).filter(|next| next != "0");
                 scan.pages += 1;
                 let page = scan.pages;
                 scan.under_way.insert(page, cursor);
-                (page, keys)
+                (page, scanned)
             };
             let mut found = Page::default();
-            for keys in keys.chunks(PAGE) {
+            for keys in scanned.names().chunks(PAGE) {
                 found.add(self.page(lane, names, database, keys).await?);
             }
             let waiting = {
@@ -228,7 +229,7 @@ impl Work<'_> {
     }
 
     /// Compares some keys at once.
-    async fn page(&self, lane: &mut Lane<'_>, names: Names, database: u32, keys: &[Vec<u8>]) -> Result<Page> {
+    async fn page(&self, lane: &mut Lane<'_>, names: Names, database: u32, keys: &[&[u8]]) -> Result<Page> {
         let start = lock(&self.pace).turn(keys.len());
         let wait = start.saturating_duration_since(Instant::now());
         if !wait.is_zero() {
