@@ -288,3 +288,27 @@ fn length(reply: &[u8]) -> usize {
     let head = reply.split(|byte| *byte == b'\r').next().unwrap_or_default();
     head.get(1..).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(words: &[&str]) -> Vec<u8> {
+        let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        format!("*{}\r\n{}", words.len(), words.collect::<String>()).into_bytes()
+    }
+
+    #[test]
+    fn order_counts_in_lists_only() {
+        let same = |kind, here: &[&str], there: &[&str]| same(kind, &reply(here), &reply(there), Seed::random());
+        for kind in [Kind::Set, Kind::Hash, Kind::Zset] {
+            assert!(same(kind, &["a", "1", "b", "2"], &["b", "2", "a", "1"]), "{kind:?}");
+            assert!(!same(kind, &["a", "1", "b", "2"], &["b", "2", "a", "3"]), "{kind:?}");
+            assert!(!same(kind, &["a", "1"], &["a", "1", "b", "2"]), "{kind:?}");
+        }
+        assert!(!same(Kind::List, &["a", "b"], &["b", "a"]));
+        // What belongs to whom counts, and a score is a number.
+        assert!(!same(Kind::Hash, &["a", "1", "b", "2"], &["a", "2", "b", "1"]));
+        assert!(same(Kind::Zset, &["a", "73135.582999999999"], &["a", "73135.583"]));
+    }
+}
