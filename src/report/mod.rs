@@ -281,34 +281,32 @@ fn settings(records: &[Dated]) -> Vec<Setting> {
         });
         side.map_or_else(|| format!("run id {}", run_id.get(..8).unwrap_or(run_id)), str::to_owned)
     };
-    let mut settings: Vec<(&str, Setting)> = Vec::new();
+    // By name: one that was restarted is the same server.
+    let mut settings: Vec<Setting> = Vec::new();
     for Dated { at, record } in records {
         match record {
             Record::Raised { run_id, parameter, original } => {
-                let same = |(id, setting): &(&str, Setting)| {
-                    id == run_id && setting.parameter == *parameter && setting.stands()
-                };
+                let server = name(run_id);
+                let same = |s: &Setting| s.server == server && s.parameter == *parameter && s.stands();
                 if !settings.iter().any(same) {
                     let (parameter, original) = (parameter.clone(), original.clone());
-                    let server = name(run_id);
-                    settings.push((
-                        run_id,
-                        Setting { server, parameter, original, raised: *at, restored: None, gone: false },
-                    ));
+                    settings.push(Setting { server, parameter, original, raised: *at, restored: None, gone: false });
                 }
             }
             Record::Restored { run_id, parameter } => {
-                for (_, setting) in settings.iter_mut().filter(|(id, s)| id == run_id && s.parameter == *parameter) {
+                let server = name(run_id);
+                for setting in settings.iter_mut().filter(|s| s.server == server && s.parameter == *parameter) {
                     setting.restored.get_or_insert(*at);
                 }
             }
             Record::Retired { run_id } => {
-                settings.iter_mut().filter(|(id, _)| id == run_id).for_each(|(_, setting)| setting.gone = true);
+                let server = name(run_id);
+                settings.iter_mut().filter(|s| s.server == server).for_each(|setting| setting.gone = true);
             }
             _ => {}
         }
     }
-    settings.into_iter().map(|(_, setting)| setting).collect()
+    settings
 }
 
 fn sentence(account: &Account, records: &[Dated]) -> String {

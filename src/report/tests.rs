@@ -5,9 +5,13 @@ fn dated(text: &str) -> Dated {
 }
 
 fn handover(back: bool) -> Dated {
+    handover_of("s", back)
+}
+
+fn handover_of(source: &str, back: bool) -> Dated {
     let ports = r#"{"plain":1,"tls":0}"#;
     dated(&format!(
-        r#"{{"at":10,"record":"handover","source":"s","target":"t","back":{back},"home":{ports},"public":{ports},"aside":{ports},"from":{ports}}}"#
+        r#"{{"at":10,"record":"handover","source":"{source}","target":"t","back":{back},"home":{ports},"public":{ports},"aside":{ports},"from":{ports}}}"#
     ))
 }
 
@@ -60,7 +64,10 @@ fn a_setting_stands_until_it_is_restored_or_its_server_is_gone() {
     assert_eq!((one.original.as_deref(), &*one.server, one.stands()), (Some("1"), "source", true));
     assert_eq!(stands(&[raised.clone(), restored.clone()]), 0);
     assert_eq!(stands(&[raised.clone(), restored, again]), 1);
-    assert_eq!(stands(&[raised, dated(r#"{"at":4,"record":"retired","run_id":"s"}"#)]), 0);
+    assert_eq!(stands(&[raised.clone(), dated(r#"{"at":4,"record":"retired","run_id":"s"}"#)]), 0);
+    // Restarted, it is raised again by another run id, and is the same server.
+    let anew = dated(r#"{"at":5,"record":"raised","run_id":"r","parameter":"p","original":"1"}"#);
+    assert_eq!(stands(&[raised, handover(false), handover_of("r", false), anew]), 1);
 }
 
 #[test]
