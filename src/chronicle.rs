@@ -9,7 +9,7 @@ use std::{
     io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use crate::{
     endpoint::Endpoint,
     error::{Code, Error, Result},
     journal::{Journal, unix_time},
+    mutex::lock,
     run::{Event, Run},
 };
 
@@ -195,7 +196,7 @@ impl Scribe {
     }
 
     fn try_to_note(&self, token: &str, event: &Event) -> io::Result<()> {
-        let mut page = self.page.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut page = lock(&self.page);
         if let (Page::Blank, Event::Step { step }) = (&*page, event) {
             // Until it is open it counts as lost.
             *page = Page::Lost;
@@ -207,7 +208,7 @@ impl Scribe {
 
     /// Writes down how the call has ended. Where that fails, nobody is left to be told.
     pub fn end(&self, end: End) {
-        let _ = write(&mut self.page.lock().unwrap_or_else(PoisonError::into_inner), Entry::End(end));
+        let _ = write(&mut lock(&self.page), Entry::End(end));
     }
 
     fn begin(&self, step: &str) -> Entry {

@@ -1,6 +1,6 @@
 //! Where a server is and how to log in.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use percent_encoding::percent_decode_str;
 use redis::{
@@ -8,6 +8,7 @@ use redis::{
     io::tcp::TcpSettings,
 };
 use serde::{Deserialize, Serialize};
+use tokio::net::lookup_host;
 
 use crate::error::{Code, Error, Result};
 
@@ -74,6 +75,14 @@ impl Default for Endpoint {
 }
 
 impl Endpoint {
+    /// The addresses that its host has; none where that can't be told in time.
+    pub async fn addresses(&self) -> Vec<IpAddr> {
+        match tokio::time::timeout(self.connect_timeout, lookup_host((self.host.as_str(), 0))).await {
+            Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Reads `redis://`, `rediss://`, `valkey://`, `valkeys://` (with user, password and port; the path must be
     /// empty or a database, which is ignored: an upgrade is about all of them), `unix:///path`, and
     /// `redis+sentinel://host:port/name` for the master that a sentinel knows by that name (`rediss+sentinel` with TLS to both;

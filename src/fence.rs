@@ -6,9 +6,9 @@
 //! is a transaction that watches that key. So the server's own clock decides, however late the command arrives.
 
 use std::{
-    io,
-    net::{TcpStream, ToSocketAddrs},
-    sync::{Mutex, PoisonError},
+    io::ErrorKind,
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +18,7 @@ use redis::Value;
 use crate::{
     decide::handover::{Outcome, Position},
     journal::{Ports, unix_time},
+    mutex::lock,
     server::{
         Command, Server, Wire, elements,
         info::{Info, Replication, keyspace},
@@ -41,12 +42,14 @@ pub struct Fence<'a> {
     wire: Mutex<Option<Wire>>,
     /// When the pause began, at the earliest, and how long it is.
     paused: Mutex<Option<(Instant, Duration)>>,
+    /// Where clients reach it: looked up before the pause.
+    address: Mutex<Option<SocketAddr>>,
 }
 
 impl<'a> Fence<'a> {
     /// A source that is to be shut down. It listens there.
     pub fn new(source: &'a Server, public: Ports) -> Self {
-        Fence { source, public, wire: Mutex::new(None), paused: Mutex::new(None) }
+        Fence { source, public, wire: Mutex::default(), paused: Mutex::default(), address: Mutex::default() }
     }
 
     /// What is sent to pause.
@@ -67,7 +70,10 @@ impl<'a> Fence<'a> {
         let mut commands = vec![Command::new(["MULTI"])];
         commands.extend(Fence::pause_commands(budget));
         commands.push(Command::new(["EXEC"]));
-        *self.paused() = Some((Instant::now(), budget));
+        let port = if self.public.plain != 0 { self.public.plain } else { self.public.tls };
+        let address = (self.source.endpoint.host.as_str(), port).to_socket_addrs();
+        *lock(&self.address) = address.ok().and_then(|mut found| found.next());
+        *lock(&self.paused) = Some((Instant::now(), budget));
         let asked = Wire::open(&self.source.endpoint, REPLY).and_then(|mut wire| Ok((wire.ask(&commands)?, wire)));
         let Ok((replies, wire)) = asked else { return Outcome::Lost };
         let refused =
@@ -81,7 +87,7 @@ impl<'a> Fence<'a> {
         }
         let info = |n: usize| executed.get(n).and_then(|reply| text(reply).ok()).map(|text| Info::parse(&text));
         let (Some(keys), Some(replication)) = (info(1), info(2)) else { return Outcome::Lost };
-        *self.wire() = Some(wire);
+        *lock(&self.wire) = Some(wire);
         Outcome::Done(Position { offset: Replication::from(&replication).offset, keyspace: keyspace(&keys) })
     }
 
@@ -89,7 +95,7 @@ impl<'a> Fence<'a> {
     /// may have been carried out after it.
     pub fn close(&self) -> Outcome<Position> {
         let commands = [Command::new(["WATCH", KEY]), Command::new(["PTTL", KEY]), Command::info("replication")];
-        let Some(Ok(replies)) = self.wire().as_mut().map(|wire| wire.ask(&commands)) else { return Outcome::Lost };
+        let Some(Ok(replies)) = lock(&self.wire).as_mut().map(|wire| wire.ask(&commands)) else { return Outcome::Lost };
         match replies.as_slice() {
             [Value::Okay, Value::Int(left), info] if *left > 0 => match text(info) {
                 Ok(info) => {
@@ -117,7 +123,7 @@ impl<'a> Fence<'a> {
         commands.extend(Fence::shutdown_commands());
         commands.push(Command::new(["EXEC"]));
         // One connection, one try: without it, what was sent is found out by looking.
-        if let Some(mut wire) = self.wire().take()
+        if let Some(mut wire) = lock(&self.wire).take()
             && let Ok(replies) = wire.ask(&commands)
         {
             return match replies.last() {
@@ -129,12 +135,16 @@ impl<'a> Fence<'a> {
         }
         // Gone within the pause it has taken nothing since. Later it may have served on, and then died.
         while self.left() > Duration::ZERO {
-            if self.is_gone() {
+            if self.listens() == Some(false) {
                 return Outcome::Done(());
             }
             thread::sleep(LOOK);
         }
-        if self.is_gone() { Outcome::Lost } else { Outcome::Refused("to shut down in time: it still listens".into()) }
+        match self.listens() {
+            Some(true) => Outcome::Refused("to shut down in time: it still listens".into()),
+            // Gone, or not to be reached.
+            _ => Outcome::Lost,
+        }
     }
 
     /// Until when the pause lasts, in seconds since 1970.
@@ -144,25 +154,18 @@ impl<'a> Fence<'a> {
 
     /// How much of the pause is left.
     fn left(&self) -> Duration {
-        let paused = *self.paused();
+        let paused = *lock(&self.paused);
         paused.map_or(Duration::ZERO, |(began, budget)| budget.saturating_sub(began.elapsed()))
     }
 
-    fn paused(&self) -> std::sync::MutexGuard<'_, Option<(Instant, Duration)>> {
-        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_gone(&self) -> bool {
-        let port = if self.public.plain != 0 { self.public.plain } else { self.public.tls };
-        let connect = || -> io::Result<()> {
-            let mut addresses = (self.source.endpoint.host.as_str(), port).to_socket_addrs()?;
-            TcpStream::connect_timeout(&addresses.next().ok_or(io::ErrorKind::NotFound)?, REPLY).map(drop)
-        };
-        connect().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    }
-
-    fn wire(&self) -> std::sync::MutexGuard<'_, Option<Wire>> {
-        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether somebody listens at its port; none where nobody says.
+    fn listens(&self) -> Option<bool> {
+        let address = (*lock(&self.address))?;
+        match TcpStream::connect_timeout(&address, REPLY) {
+            Ok(_) => Some(true),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Some(false),
+            Err(_) => None,
+        }
     }
 }
 

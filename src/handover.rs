@@ -31,9 +31,9 @@ const BREATH: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "python", pyo3::pyclass(frozen, get_all, eq, module = "redis_baton"))]
 pub struct Phase {
-    /// `moment` (waiting for a good one), `pause`, `drain`, `hold`, `demote`, `shut_down`, `promote`, `arrive`, `undo`,
+    /// `moment` (waiting for a good one), `pause`, `drain`, `hold`, `fence`, `demote`, `shut_down`, `promote`, `arrive`, `undo`,
     /// `release` or `confirm`.
-    pub name: String,
+    pub name: &'static str,
     /// How long it took.
     pub microseconds: u64,
 }
@@ -107,11 +107,11 @@ impl Cut<'_> {
             notary.note(&machine, self.handover.fenced.then(|| fence.until()));
             if matches!(machine.next(), Next::Stop(_)) || phase_name(machine.next()) != name {
                 let microseconds = micros(phase_began);
-                phases.push(Phase { name: name.to_owned(), microseconds });
+                phases.push(Phase { name, microseconds });
                 phase_began = Instant::now();
                 if *machine.next() == Next::Stop(End::Switched) && clients.moving.handover.plan.arrives() {
                     clients.arrive().await;
-                    phases.push(Phase { name: "arrive".to_owned(), microseconds: micros(phase_began) });
+                    phases.push(Phase { name: "arrive", microseconds: micros(phase_began) });
                 }
             } else if next != Next::Poll {
                 tokio::time::sleep(BREATH).await;
@@ -128,7 +128,7 @@ impl Cut<'_> {
             performed.tell(run);
         }
         for phase in &phases {
-            run.emit(&Event::Phase { name: phase_static(&phase.name), microseconds: phase.microseconds });
+            run.emit(&Event::Phase { name: phase.name, microseconds: phase.microseconds });
         }
         let refused = clients.performed.and_then(|performed| performed.error());
         Attempt { end, phases, led: clients.led, refused }
@@ -306,7 +306,7 @@ impl Cut<'_> {
             let text = commands.join("; ");
             if commands.len() > 1 { format!("{server}: MULTI; {text}; EXEC") } else { format!("{server}: {text}") }
         };
-        let sent = phases.iter().filter_map(|phase| match phase.name.as_str() {
+        let sent = phases.iter().filter_map(|phase| match phase.name {
             "pause" if self.handover.fenced => Some(line(self.demoted, &Fence::pause_commands(self.limits.pause))),
             "pause" => Some(line(self.demoted, &[self.pause()])),
             "shut_down" => Some(line(self.demoted, &Fence::shutdown_commands())),
@@ -389,7 +389,7 @@ impl Cut<'_> {
             true => &["pause", "shut_down", "promote"],
             false => &["pause", "demote", "promote"],
         };
-        let phases: Vec<_> = names.iter().map(|name| Phase { name: (*name).to_owned(), microseconds: 0 }).collect();
+        let phases: Vec<_> = names.iter().map(|name| Phase { name, microseconds: 0 }).collect();
         let mut planned = self.commands_sent(&phases);
         planned.extend(self.hooks.planned(&[Moment::Paused]));
         planned.extend(self.moving().planned());
@@ -482,11 +482,4 @@ fn phase_name(next: &Next) -> &'static str {
         Next::Undo => "undo",
         Next::Stop(_) => "stop",
     }
-}
-
-fn phase_static(name: &str) -> &'static str {
-    ["pause", "drain", "hold", "release", "demote", "fence", "shut_down", "promote", "arrive", "undo", "confirm"]
-        .into_iter()
-        .find(|n| *n == name)
-        .unwrap_or("stop")
 }

@@ -264,17 +264,17 @@ impl Journal {
 
     /// The same, each with the time at which it was written.
     pub fn dated(&self) -> Result<Vec<Dated>> {
-        let text = match fs::read_to_string(&self.path) {
+        let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(self.failed(format!("can't be read: {e}"))),
         };
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole
-            .lines()
+        let Some(end) = text.iter().rposition(|byte| *byte == b'\n') else { return Ok(Vec::new()) };
+        text[..end]
+            .split(|byte| *byte == b'\n')
             .enumerate()
             .map(|(n, line)| {
-                serde_json::from_str(line).map_err(|e| self.failed(format!("line {} can't be read: {e}", n + 1)))
+                serde_json::from_slice(line).map_err(|e| self.failed(format!("line {} can't be read: {e}", n + 1)))
             })
             .collect()
     }
@@ -436,7 +436,8 @@ mod tests {
         let journal = scratch("cut");
         journal.append(&raised("a", "1")).unwrap();
         let mut file = OpenOptions::new().append(true).open(journal.path()).unwrap();
-        file.write_all(b"{\"record\":\"undo").unwrap();
+        // In the middle of a character, too.
+        file.write_all("{\"record\":\"ü".as_bytes().split_last().unwrap().1).unwrap();
         assert_eq!(journal.records().unwrap().len(), 1);
         journal.append(&raised("b", "2")).unwrap();
         assert_eq!(journal.records().unwrap().len(), 2);

@@ -9,6 +9,7 @@
 //! - [`handover`]: carries out what the handover machine says; [`fence`] does so where the source is older than 6.2.
 //! - [`redirect`]: how clients are made to arrive at the new server; [`relay`] is the process that forwards them.
 //! - [`hook`]: commands and functions of the operator at the moments of a handover.
+//! - [`call`]: what a step is called with.
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
 //! - [`chronicle`]: what the calls of an upgrade leave behind for whoever wants to know afterwards.
@@ -20,6 +21,7 @@
 //! - [`endpoint`], [`side`], [`run`], [`error`], [`facts`]: an address and login, source or target, one call's context,
 //!   what goes wrong, what results carry.
 
+pub mod call;
 pub mod chronicle;
 pub mod decide;
 pub mod endpoint;
@@ -30,6 +32,7 @@ pub mod handover;
 pub mod hook;
 pub mod host;
 pub mod journal;
+mod mutex;
 pub mod pair;
 pub mod probe;
 pub mod rdb;

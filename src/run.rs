@@ -4,7 +4,7 @@ use std::{
     future::Future,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::{
     error::{Code, Error, Result, State},
+    mutex::lock,
     probe::Bucket,
     server::info::Role,
     side::Side,
@@ -374,10 +375,6 @@ impl Deadline {
     pub fn left(&self) -> Duration {
         self.end.saturating_duration_since(Instant::now())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

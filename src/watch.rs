@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use crate::{
+    call::Call,
     error::{Code, Result},
     pair::Pair,
     run::{Event, Run, Sample},
@@ -20,7 +21,6 @@ use crate::{
         info::{Info, Replication, Role, keyspace},
     },
     side::Side,
-    step::Call,
 };
 
 /// The name of the connections that samples are taken over.

@@ -537,8 +537,8 @@ class Phase:
     def name(self) -> str:
         """Which one it is.
 
-        `moment` (waiting for a good one, while writes flow), `pause`, `drain`, `demote`, `fence`,
-        `shut_down`, `promote`, `confirm`, `undo` or `release`.
+        `moment` (waiting for a good one, while writes flow), `pause`, `drain`, `hold`, `fence`,
+        `demote`, `shut_down`, `promote`, `arrive`, `undo`, `release` or `confirm`.
         """
     @property
     def microseconds(self) -> int:
@@ -617,7 +617,7 @@ class Switchover:
         """Milliseconds for which writes waited; of several attempts, in the longest."""
     @property
     def protocol_ms(self) -> float:
-        """Milliseconds of all phases but the drain."""
+        """Milliseconds of it, and of the confirmation after it, without the drain."""
     @property
     def drain_ms(self) -> float:
         """Milliseconds that the target needed to catch up under the pause."""

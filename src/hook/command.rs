@@ -7,7 +7,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{Watch, late};
+use crate::mutex::lock;
 
 /// So many of its last lines are kept, and so many characters of each.
 const LINES: usize = 20;
@@ -60,7 +61,7 @@ pub(super) async fn run(
     };
     drop(running);
     let _ = timeout(GRACE, read).await;
-    let lines = std::mem::take(&mut *tail.lock().unwrap_or_else(PoisonError::into_inner));
+    let lines = std::mem::take(&mut *lock(&tail));
     (failed, lines.into())
 }
 
@@ -94,7 +95,7 @@ fn follow(output: impl Read + Send + 'static) -> (Tail, oneshot::Receiver<()>) {
             if text.is_empty() {
                 continue;
             }
-            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut lines = lock(&lines);
             lines.push_back(text);
             if lines.len() > LINES {
                 lines.pop_front();

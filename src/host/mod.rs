@@ -6,44 +6,46 @@ pub mod systemd;
 
 use std::{
     fs,
-    io::{Error as IoError, ErrorKind, Read, Result as IoResult},
+    io::{Error as IoError, ErrorKind, Result as IoResult},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    thread,
     time::Duration,
 };
 
-use crate::{
-    error::{Code, Error, Result},
-    run::Deadline,
-};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{sync::oneshot, time::timeout};
+
+use crate::error::{Code, Error, Result};
 
 /// How long a program of the system may take to answer.
 const BRIEFLY: Duration = Duration::from_secs(5);
 
-/// Between two looks whether it has.
-const BREATH: Duration = Duration::from_millis(2);
-
-/// Runs a command of the system and returns what it says; one that does not end in time is ended.
+/// Runs a command of the system and returns what it says; one that does not end in time, or that nobody waits for any more,
+/// is ended.
 pub async fn ask(program: &str, arguments: &[&str], within: Duration) -> IoResult<Output> {
     let mut command = Command::new(program);
     command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let deadline = Deadline::after(within);
-    let status = loop {
-        match child.try_wait()? {
-            Some(status) => break status,
-            None if deadline.passed() => {
-                child.kill()?;
-                child.wait()?;
-                return Err(IoError::new(ErrorKind::TimedOut, format!("{program} did not end")));
-            }
-            None => tokio::time::sleep(BREATH).await,
+    let child = command.spawn()?;
+    let mut running = Running(Some(Pid::from_child(&child)));
+    let (tell, said) = oneshot::channel();
+    thread::spawn(move || tell.send(child.wait_with_output()));
+    let said =
+        timeout(within, said).await.map_err(|_| IoError::new(ErrorKind::TimedOut, format!("{program} did not end")))?;
+    running.0 = None;
+    said.map_err(IoError::other)?
+}
+
+/// A process that is ended with this.
+struct Running(Option<Pid>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(process) = self.0 {
+            // It may have ended by itself.
+            let _ = kill_process(process, Signal::KILL);
         }
-    };
-    let mut output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
-    child.stdout.take().map(|mut pipe| pipe.read_to_end(&mut output.stdout)).transpose()?;
-    child.stderr.take().map(|mut pipe| pipe.read_to_end(&mut output.stderr)).transpose()?;
-    Ok(output)
+    }
 }
 
 async fn number(program: &str, arguments: &[&str]) -> Option<u32> {
@@ -180,6 +182,9 @@ mod tests {
         let error = ask("sleep", &["60"], Duration::from_millis(20)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(ask("echo", &["x"], BRIEFLY).await.unwrap().stdout == b"x\n");
+        // More than a pipe holds.
+        let much = ask("head", &["-c", "1000000", "/dev/zero"], BRIEFLY).await.unwrap();
+        assert_eq!(much.stdout.len(), 1_000_000);
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -15,11 +15,11 @@ use tokio::sync::mpsc::unbounded_channel;
 pub use measure::{Bucket, Probed};
 
 use crate::{
+    call::Call,
     endpoint::Endpoint,
     error::Result,
     redirect::Redirect,
     side::Side,
-    step::Call,
     watch::{Beside, telling},
 };
 use client::Client;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    call::Call,
     decide::sentinels::Address,
     endpoint::{Endpoint, Tls},
     journal::{Handover, Journal},
@@ -14,7 +15,6 @@ use crate::{
         text,
     },
     side::Side,
-    step::Call,
 };
 
 use super::{CLIENT_NAME, Wish};

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -16,9 +16,10 @@ use super::{
 };
 use crate::{
     Code, Endpoint, Error, Event, Result, Run,
+    call::{Call, ServerCall},
     chronicle::{Chronicle, End, Failure, Scribe},
     journal::Journal,
-    step::{Call, ServerCall},
+    mutex::lock,
 };
 
 /// How often a running step gives Python the chance to handle signals.
@@ -177,7 +178,7 @@ where
     if let Some(scribe) = scribe {
         scribe.end(end(&result));
     }
-    let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let raised = lock(&raised).take();
     match (raised, result) {
         (None, Ok(result)) => Ok(result),
         (None, Err(error)) => Err(exception(&error, Some(&run))),
@@ -208,7 +209,7 @@ async fn until_done<T>(step: impl Future<Output = Result<T>>, run: &Run, raised:
                 if !run.is_shielded() && let Err(error) = Python::attach(|py| py.check_signals()) {
                     keep(raised, error);
                 }
-                if raised.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                if lock(raised).is_some() {
                     run.cancel();
                 }
             }
@@ -218,5 +219,5 @@ async fn until_done<T>(step: impl Future<Output = Result<T>>, run: &Run, raised:
 
 /// The first one counts.
 pub fn keep(raised: &Raised, error: PyErr) {
-    raised.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    lock(raised).get_or_insert(error);
 }

@@ -4,7 +4,7 @@
 //! is disabled, where that is not safe). The demoted server's entry is put into maintenance, so that what was let in just before is not sent there either. When the promoted one
 //! is the master its entry is opened, and the frontends get their `maxconn` back.
 
-use std::{collections::BTreeSet, io::ErrorKind, net::IpAddr, path::Path, time::Duration};
+use std::{collections::BTreeSet, io::ErrorKind, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -21,7 +21,6 @@ use crate::{
     error::{Code, Error, Result},
     pair::{Pair, see},
     run::Deadline,
-    server::Server,
     side::Side,
 };
 
@@ -112,7 +111,7 @@ impl Wish {
         let server = pair.side(side)?;
         let ports = see(server).await?.ports;
         let named = if side == Side::Source { &self.source_servers } else { &self.target_servers };
-        Ok(Sought { ips: addresses(server).await, plain: ports.plain, tls: ports.tls, named })
+        Ok(Sought { ips: server.endpoint.addresses().await, plain: ports.plain, tls: ports.tls, named })
     }
 
     /// Looks at all of them before a handover to the target.
@@ -257,13 +256,6 @@ fn address(socket: &str) -> Option<(&str, u16)> {
     let (host, port) = socket.rsplit_once(':')?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Some((host, port.parse().ok().filter(|port| *port != 0)?)).filter(|(host, _)| !host.is_empty())
-}
-
-async fn addresses(server: &Server) -> Vec<IpAddr> {
-    match tokio::net::lookup_host((server.endpoint.host.as_str(), 0)).await {
-        Ok(found) => found.map(|address| address.ip()).collect(),
-        Err(_) => Vec::new(),
-    }
 }
 
 fn title(socket: &str) -> String {

@@ -280,8 +280,8 @@ fn words(bind: &str) -> Vec<String> {
 /// The address of a server, looked up once: a relay does not depend on a name service.
 async fn address_of(endpoint: &Endpoint, ports: Ports) -> Result<SocketAddr> {
     let port = if ports.plain != 0 { ports.plain } else { ports.tls };
-    let found = tokio::net::lookup_host((endpoint.host.as_str(), port)).await;
-    found.ok().and_then(|mut addresses| addresses.next()).ok_or_else(|| {
+    let first = endpoint.addresses().await.into_iter().next();
+    first.map(|address| SocketAddr::new(address, port)).ok_or_else(|| {
         Error::new(Code::HostUnknown, format!("{} does not resolve", endpoint.host))
             .at(format_args!("target {endpoint}"))
     })

@@ -96,7 +96,9 @@ pub async fn attend(listener: TcpListener, to: SocketAddr, mut gate: watch::Rece
     }
     // Who has come before it was closed is let in: else they would be cut off now, and once more in the handover.
     if was_open && let Ok(listener) = listener.into_std() {
-        while let (Ok((stream, from)), Ok(room)) = (listener.accept(), guests.room().try_acquire_owned()) {
+        while let Ok(room) = guests.room().try_acquire_owned()
+            && let Ok((stream, from)) = listener.accept()
+        {
             guests.take(stream, Ticket { from, to, room });
         }
     }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpStream as BlockingTcpStream},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
@@ -25,6 +25,7 @@ use super::{
     session::{self, Traffic},
 };
 use crate::journal::unix_time;
+use crate::mutex::lock;
 
 /// More threads would not be faster: what is behind them is one server.
 const THREADS: usize = 4;
@@ -232,8 +233,4 @@ impl House {
             ..Status::default()
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,12 +4,13 @@ use std::{
     fs::{self, File},
     io::{ErrorKind, Result as IoResult, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{Way, beside, log};
+use crate::mutex::lock;
 
 #[derive(Default, Serialize, Deserialize)]
 struct Kept {
@@ -42,7 +43,7 @@ impl Memory {
 
     /// It forwards this from now on.
     pub async fn forward(&self, ways: Vec<Way>, idle: Option<u64>) {
-        let before = *self.lock();
+        let before = *lock(&self.said);
         let (path, kept) = (self.path.clone(), Kept { ways, idle, ended: false });
         let aside = self.path.with_extension("json.new");
         let written = tokio::task::spawn_blocking({
@@ -51,7 +52,7 @@ impl Memory {
         });
         let written = written.await.unwrap_or_else(|error| Err(error.into()));
         // Unless it was told to forget it meanwhile.
-        let said = self.lock();
+        let said = lock(&self.said);
         match written.and_then(|()| if *said == before { fs::rename(&aside, &path) } else { fs::remove_file(&aside) }) {
             Ok(()) => {}
             Err(error) => {
@@ -62,7 +63,7 @@ impl Memory {
 
     /// It forwards nothing any more.
     pub fn forget(&self) {
-        let mut said = self.lock();
+        let mut said = lock(&self.said);
         *said += 1;
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -74,7 +75,7 @@ impl Memory {
 
     /// It has ended for good, if it forwarded anything.
     pub fn end(&self) {
-        let mut said = self.lock();
+        let mut said = lock(&self.said);
         *said += 1;
         if self.path.exists()
             && let Err(error) = write(&self.path, &Kept { ended: true, ..Kept::default() })
@@ -85,10 +86,6 @@ impl Memory {
 
     fn read(&self) -> Option<Kept> {
         serde_json::from_slice(&fs::read(&self.path).ok()?).ok()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, u64> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

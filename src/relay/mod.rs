@@ -42,6 +42,9 @@ use crate::journal::unix_time;
 /// For how long a relay that listens nowhere and forwards nothing waits for an order.
 const USELESS_FOR: Duration = Duration::from_secs(600);
 
+/// After an order that could not be taken.
+const BREATH: Duration = Duration::from_millis(50);
+
 /// Between two looks whether it is of any use.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -190,11 +193,17 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = self.ended.notified() => return Ok(()),
-                accepted = listener.accept() => {
-                    let (stream, _) = accepted.context("no more orders can be taken")?;
-                    let keeper = Arc::clone(&self);
-                    tokio::spawn(async move { keeper.attend(stream).await });
-                }
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        let keeper = Arc::clone(&self);
+                        tokio::spawn(async move { keeper.attend(stream).await });
+                    }
+                    // Those that are forwarded are not to suffer from it.
+                    Err(error) => {
+                        log(format_args!("an order could not be taken: {error}"));
+                        tokio::time::sleep(BREATH).await;
+                    }
+                },
                 _ = ticks.tick() => {
                     if let Some(why) = self.of_no_use() {
                         log(format_args!("ends: {why}"));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::endpoint::Endpoint;
+
 /// One command to a server.
 #[derive(Clone)]
 pub struct Command {
@@ -60,6 +62,12 @@ impl Command {
         self.show("***");
         self.words.push(word.as_ref().to_vec());
         self
+    }
+
+    /// `AUTH` with the login of an endpoint; none where it has none.
+    pub fn login(endpoint: &Endpoint) -> Option<Self> {
+        let password = endpoint.password.as_ref()?;
+        Some(endpoint.user.iter().fold(Command::new(["AUTH"]), Command::word).secret(password))
     }
 
     /// The first word.

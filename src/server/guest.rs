@@ -28,11 +28,7 @@ impl Guest {
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let connection = timeout(endpoint.connect_timeout, connecting).await.map_err(|_| late())?;
         let mut guest = Guest(connection.map_err(|e| missed(&e))?);
-        let mut commands = Vec::new();
-        if let Some(password) = &endpoint.password {
-            let auth = endpoint.user.iter().fold(Command::new(["AUTH"]), |command, user| command.word(user));
-            commands.push(auth.secret(password));
-        }
+        let mut commands = Vec::from_iter(Command::login(endpoint));
         let login = commands.len();
         // Where the account may not set it, nothing depends on it.
         commands.push(Command::new(["CLIENT", "SETNAME", name]));

@@ -168,11 +168,7 @@ impl Server {
     }
 
     async fn log_in(&mut self) -> Result<()> {
-        let Some(password) = &self.endpoint.password else { return Ok(()) };
-        let command = match &self.endpoint.user {
-            Some(user) => Command::new(["AUTH", user]).secret(password),
-            None => Command::new(["AUTH"]).secret(password),
-        };
+        let Some(command) = Command::login(&self.endpoint) else { return Ok(()) };
         match self.ask(&command).await? {
             Ok(_) => Ok(()),
             Err(said) => Err(self.refused(&command, &said)),
@@ -244,17 +240,25 @@ impl Server {
         self.change_all(std::slice::from_ref(command)).await
     }
 
-    /// Sends commands that change the server in one go, and stops at the first one refused.
+    /// Sends commands that change the server in one go: also what comes after one that is refused is carried out.
     pub async fn change_all(&self, commands: &[Command]) -> Result<()> {
         let replies = match self.run.dry {
             true => vec![Ok(Value::Okay); commands.len()],
             false => self.pipeline_of_changes(commands).await?,
         };
+        let some_done = replies.iter().any(Result::is_ok);
+        let mut refused = None;
         for (command, reply) in commands.iter().zip(replies) {
-            reply.map_err(|said| self.refused(command, &said))?;
-            self.run.action(format!("{self}: {command}"));
+            match reply {
+                Ok(_) => self.run.action(format!("{self}: {command}")),
+                Err(said) => refused = refused.or_else(|| Some(self.refused(command, &said))),
+            }
         }
-        Ok(())
+        match refused {
+            Some(error) if some_done => Err(error.state(State::Interrupted)),
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     /// Sends commands that change the server in one transaction.
@@ -284,6 +288,20 @@ impl Server {
     pub async fn info(&self, section: &str) -> Result<Info> {
         let value = self.read(&Command::info(section)).await?;
         Ok(Info::parse(&text(&value).map_err(|e| e.at(self))?))
+    }
+
+    /// A page of the selected database's names with the cursor of the next one; none at the end.
+    pub async fn scan(&self, cursor: &str, count: usize) -> Result<(Option<String>, Vec<Vec<u8>>)> {
+        let page = elements(self.read(&Command::new(["SCAN", cursor, "COUNT", &count.to_string()])).await?);
+        let Ok([next, names]) = <[Value; 2]>::try_from(page) else {
+            return Err(Error::new(Code::ConnectionLost, "sent no page as a reply to SCAN").at(self));
+        };
+        let next = text(&next).map_err(|e| e.at(self))?;
+        let names = elements(names).into_iter().filter_map(|name| match name {
+            Value::BulkString(name) => Some(name),
+            _ => None,
+        });
+        Ok(((next != "0").then_some(next), names.collect()))
     }
 
     /// `INFO replication`, typed.

@@ -1,6 +1,7 @@
 //! A connection for many small reads: replies stay the bytes that came, to be compared without being taken apart.
 
 use std::{
+    io::{Error as IoError, ErrorKind, Result as IoResult},
     ops::Range,
     time::{Duration, Instant},
 };
@@ -55,9 +56,8 @@ impl Raw {
         };
         let mut raw =
             Raw { server: server.clone(), stream, out: Vec::new(), asked: 0, database: None, used: Instant::now() };
-        if let Some(password) = &endpoint.password {
-            let login = [Some(&b"AUTH"[..]), endpoint.user.as_deref().map(str::as_bytes), Some(password.as_bytes())];
-            raw.ask(&login.into_iter().flatten().collect::<Vec<_>>());
+        if let Some(login) = Command::login(endpoint) {
+            raw.ask_for(&login);
         }
         raw.ask(&[b"CLIENT", b"SETNAME", server.run.client_name.as_bytes()]);
         let mut replies = Replies::default();
@@ -125,12 +125,12 @@ impl Raw {
         replies.clear();
         let stream = &mut self.stream;
         let exchange = async {
-            stream.write_all(&out).await?;
+            in_time(stream.write_all(&out)).await?;
             let mut reading = Reading::default();
             while replies.ends.len() < asked {
                 replies.bytes.reserve(READ);
-                if stream.read_buf(&mut replies.bytes).await? == 0 {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                if in_time(stream.read_buf(&mut replies.bytes)).await? == 0 {
+                    return Err(IoError::from(ErrorKind::UnexpectedEof));
                 }
                 while replies.ends.len() < asked
                     && let Some(end) = reading.next(&replies.bytes)?
@@ -140,16 +140,16 @@ impl Raw {
             }
             Ok(())
         };
-        let exchanged = self.server.run.interruptible(tokio::time::timeout(RESPONSE_TIMEOUT, exchange)).await;
+        let exchanged = self.server.run.interruptible(exchange).await;
         out.clear();
         self.out = out;
         match exchanged? {
-            Ok(Ok(())) => {
+            Ok(()) => {
                 self.used = Instant::now();
                 Ok(())
             }
-            Ok(Err(error)) => Err(lost(&self.server, &error)),
-            Err(_) => Err(silent(&self.server, RESPONSE_TIMEOUT)),
+            Err(error) if error.kind() == ErrorKind::TimedOut => Err(silent(&self.server, RESPONSE_TIMEOUT)),
+            Err(error) => Err(lost(&self.server, &error)),
         }
     }
 
@@ -190,8 +190,13 @@ impl Raw {
     }
 }
 
+/// One write or read, which must get on: a long reply may take longer as a whole.
+async fn in_time<T>(io: impl Future<Output = IoResult<T>>) -> IoResult<T> {
+    tokio::time::timeout(RESPONSE_TIMEOUT, io).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+}
+
 async fn dial(endpoint: &Endpoint) -> Result<Box<dyn Stream>> {
-    let broke = |error: std::io::Error| Error::new(Code::ConnectionLost, format!("can't be reached any more: {error}"));
+    let broke = |error: IoError| Error::new(Code::ConnectionLost, format!("can't be reached any more: {error}"));
     if let Some(path) = &endpoint.unix_socket {
         return Ok(Box::new(UnixStream::connect(path).await.map_err(broke)?));
     }
@@ -204,12 +209,12 @@ async fn dial(endpoint: &Endpoint) -> Result<Box<dyn Stream>> {
     Ok(Box::new(session.map_err(failed)?))
 }
 
-fn lost(server: &Server, error: &std::io::Error) -> Error {
+fn lost(server: &Server, error: &IoError) -> Error {
     Error::new(Code::ConnectionLost, format!("the connection broke: {error}")).at(server)
 }
 
-fn odd() -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::InvalidData, "a reply is none of the protocol")
+fn odd() -> IoError {
+    IoError::new(ErrorKind::InvalidData, "a reply is none of the protocol")
 }
 
 fn silent(server: &Server, given: Duration) -> Error {
@@ -224,6 +229,11 @@ pub struct Replies {
 }
 
 impl Replies {
+    /// Bytes of all of them.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(MOST_KEPT);
@@ -326,7 +336,7 @@ struct Reading {
 
 impl Reading {
     /// Where the next reply ends; none if it has not come in full.
-    fn next(&mut self, bytes: &[u8]) -> std::io::Result<Option<usize>> {
+    fn next(&mut self, bytes: &[u8]) -> IoResult<Option<usize>> {
         self.left = self.left.max(1);
         while self.left > 0 {
             let Some(head) = head(bytes, self.at) else { return Ok(None) };

@@ -144,8 +144,7 @@ impl Server {
     }
 
     fn introduce(&self, line: &mut Line) -> Result<()> {
-        if let Some(password) = &self.endpoint.password {
-            let login = self.endpoint.user.iter().fold(Command::new(["AUTH"]), Command::word).secret(password);
+        if let Some(login) = Command::login(&self.endpoint) {
             self.asked(line, &login)?;
         }
         for words in INTRODUCTION {

@@ -46,9 +46,8 @@ impl Wire {
             }
         };
         let mut wire = Wire { stream: BufReader::new(stream), parser: Parser::new() };
-        if let Some(password) = &endpoint.password {
-            let user = endpoint.user.iter().fold(Command::new(["AUTH"]), |command, user| command.word(user));
-            let said = wire.ask(&[user.secret(password)])?;
+        if let Some(login) = Command::login(endpoint) {
+            let said = wire.ask(&[login])?;
             if let [Value::ServerError(error)] = said.as_slice() {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, error.to_string()));
             }

@@ -38,7 +38,7 @@ pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], 
     cut.handover.plan.lasting().into_iter().for_each(|warning| pair.run.warn(warning));
     let led = promoted(pair, cut.promoted, cut.handover, options, cut.hooks, cut.scene).await?;
     // Before the old one links: what it passes on then would put them past the point where the histories part.
-    bring_along(pair, others, cut.promoted, cut.handover.public).await?;
+    bring_along(pair, others, cut.promoted, cut.handover).await?;
     let kept = match cut.handover.fenced {
         true => Ok(false),
         false => keep(pair, cut, options).await,
@@ -192,7 +192,7 @@ pub(super) async fn settle(pair: &Pair, look: &Look, to: Side, options: &Options
     let mut warm = false;
     if let Some(demoted) = demoted {
         let others = others(pair, demoted, promoted).await?;
-        bring_along(pair, &others, promoted, record.public).await?;
+        bring_along(pair, &others, promoted, record).await?;
         moving(pair, record, options).part().await.map(|done| told(pair, done))?;
         warm = keep_warm(pair, demoted, promoted, options.login.as_ref()).await?;
         save_demoted(pair, demoted, record, options).await?;
@@ -242,6 +242,8 @@ pub(super) async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Er
     if error.state == State::Interrupted {
         return error;
     }
+    // Also where it was the wish to stop that ended it.
+    let _shield = pair.run.shield();
     if let Err(failed) = cut.moving().come_back().await.map(|done| told(pair, done)) {
         pair.run.warn(failed.to_string());
     }
@@ -259,14 +261,20 @@ pub(super) async fn put_back(pair: &mut Pair, cut: &Cut<'_>, error: Error) -> Er
 
 async fn take_back(pair: &Pair, handover: &Handover, demoted: &Server, promoted: &Server) -> Result<()> {
     pair.note_undone(handover)?;
+    restore_both(pair, demoted, promoted).await?;
     if handover.plan.has_rival() {
-        match handover.back {
-            true => promoted.restore(&pair.journal, Some(&[PRIORITY])).await?,
+        let put_back = match handover.back {
+            true => promoted.restore(&pair.journal, Some(&[PRIORITY])).await,
             // As `replicate` has left it: the source could not follow it without being wiped.
-            false => promoted.raise(&pair.journal, PRIORITY, "0").await?,
+            false => promoted.raise(&pair.journal, PRIORITY, "0").await,
+        };
+        if let Err(error) = put_back {
+            pair.run.warn(format!(
+                "sentinels may promote the target by themselves: its {PRIORITY} could not be put back: {error}"
+            ));
         }
     }
-    restore_both(pair, demoted, promoted).await
+    Ok(())
 }
 
 /// The one that serves is restored in any case; the other one, if it has died, by a rerun.

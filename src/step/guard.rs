@@ -11,7 +11,7 @@ use std::{
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{ChildStdin, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
@@ -34,6 +34,7 @@ use crate::{
     error::Result,
     hook::{self, Hook, Hooks, Moment, Scene, Watch},
     journal::{Journal, Record},
+    mutex::lock,
     redirect::Redirect,
     run::{Deadline, Run},
     server::Side,
@@ -188,7 +189,7 @@ impl Guard {
     /// Tells it that it is not needed any more. One that is not told goes on: with what a controller left that died, and
     /// where it came to its own end without knowing what became of its last command.
     pub(super) fn dismiss(self) {
-        let _ = self.pipe.lock().unwrap_or_else(PoisonError::into_inner).write_all(DONE.as_bytes());
+        let _ = lock(&self.pipe).write_all(DONE.as_bytes());
     }
 
     /// Lets it know which hook runs: it would go on without us, and beside what the guard does.
@@ -196,7 +197,7 @@ impl Guard {
         let pipe = Arc::clone(&self.pipe);
         Arc::new(move |group| {
             let group = group.map(|group| group.to_string()).unwrap_or_default();
-            let _ = writeln!(pipe.lock().unwrap_or_else(PoisonError::into_inner), "{HOOK}{group}");
+            let _ = writeln!(lock(&pipe), "{HOOK}{group}");
         })
     }
 

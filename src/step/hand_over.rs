@@ -157,7 +157,7 @@ pub(super) async fn hand_over(
             parked,
             warm: done.warm,
             write_gap_ms: done.longest_gap_us as f64 / 1000.0,
-            protocol_ms: done.milliseconds(&["pause", "hold", "demote", "shut_down", "promote", "arrive", "confirm"]),
+            protocol_ms: done.milliseconds(&PROTOCOL),
             drain_ms: done.milliseconds(&["drain"]),
             phases: done.phases,
             attempts: done.attempts,
@@ -252,12 +252,15 @@ impl Done {
 }
 
 /// The phases in which writes wait.
-const WRITES_WAIT: [&str; 9] =
-    ["pause", "drain", "hold", "release", "demote", "shut_down", "promote", "arrive", "undo"];
+const WRITES_WAIT: [&str; 10] =
+    ["pause", "drain", "hold", "fence", "release", "demote", "shut_down", "promote", "arrive", "undo"];
+
+/// Those that the protocol takes where all goes well, without the drain.
+const PROTOCOL: [&str; 8] = ["pause", "hold", "fence", "demote", "shut_down", "promote", "arrive", "confirm"];
 
 /// Microseconds in these phases.
 fn time_in(phases: &[Phase], names: &[&str]) -> u64 {
-    phases.iter().filter(|phase| names.contains(&phase.name.as_str())).map(|phase| phase.microseconds).sum()
+    phases.iter().filter(|phase| names.contains(&phase.name)).map(|phase| phase.microseconds).sum()
 }
 
 /// From the one that serves to the other one, from the start.

@@ -104,6 +104,11 @@ pub async fn launch(call: &Call, options: &Options) -> Result<Launch> {
     plan.files.iter().for_each(|(path, _)| call.run.action(format!("{}: write {}", at(call), path.display())));
     let server = match start(call, options, &place, &plan, owner).await {
         Ok(server) => server,
+        // It may run with these files.
+        Err(error) if error.state == State::Interrupted => {
+            settled.keep();
+            return Err(error);
+        }
         Err(error) => {
             drop(settled);
             return Err(error.state(State::Undone));

@@ -155,7 +155,7 @@ pub(crate) async fn examine(pair: &Pair, options: &Options) -> Result<Examined> 
 async fn gather(server: &Server) -> Result<ServerFacts> {
     let denied = denied(server).await?;
     let seen = see(server).await?;
-    let addresses = addresses(&server.endpoint).await;
+    let addresses = server.endpoint.addresses().await;
     let modules = match server.ask(&Command::new(["MODULE", "LIST"])).await? {
         Ok(list) => elements(list).into_iter().filter_map(module).collect(),
         Err(_) => Vec::new(),
@@ -296,15 +296,8 @@ async fn same_host(a: &Endpoint, b: &Endpoint) -> bool {
     if a.host == b.host {
         return true;
     }
-    let (a, b) = tokio::join!(addresses(a), addresses(b));
+    let (a, b) = tokio::join!(a.addresses(), b.addresses());
     a.iter().any(|ip| b.contains(ip)) || [&a, &b].iter().all(|ips| ips.iter().any(IpAddr::is_loopback))
-}
-
-async fn addresses(endpoint: &Endpoint) -> Vec<IpAddr> {
-    match tokio::net::lookup_host((endpoint.host.as_str(), 0)).await {
-        Ok(found) => found.map(|address| address.ip()).collect(),
-        Err(_) => Vec::new(),
-    }
 }
 
 fn plan(pair: &Pair, examined: &Examined, options: &Options) -> Vec<String> {

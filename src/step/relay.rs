@@ -58,9 +58,9 @@ pub async fn relay(call: &Call, options: &Options) -> Result<Relay> {
     let before = facts(found.as_ref());
     let leads_to = plan.ways.first().map(|way| way.to.to_string());
     let place = Some((plan.socket.display().to_string(), leads_to));
-    let Some(status) = found.filter(|_| options.end) else {
-        let found = relay.tell(&Order::List).await?;
-        return Ok(report(call, before.clone(), before, place, found, relay.is_ended()));
+    let status = match found {
+        Some(status) if options.end => status,
+        found => return Ok(report(call, before.clone(), before, place, found, relay.is_ended())),
     };
     if !options.force && !status.connections.is_empty() {
         let who: Vec<_> = status.connections.iter().take(3).map(|client| client.address.as_str()).collect();

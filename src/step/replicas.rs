@@ -7,7 +7,7 @@ use crate::{
     decide::compat::{Verdict, verdict},
     endpoint::Endpoint,
     error::Result,
-    journal::Ports,
+    journal::Handover,
     pair::Pair,
     run::Deadline,
     server::{Command, Server, info::Replication},
@@ -19,12 +19,13 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// Logs in to each of the replicas of `demoted` but `promoted`, with the login of their master. Those that can't be
 /// asked are a warning: they have to be pointed to the new master by hand.
 pub(super) async fn others(pair: &Pair, demoted: &Server, promoted: &Server) -> Result<Vec<Server>> {
-    let mut others = Vec::new();
+    let (mut others, mut unasked) = (Vec::new(), Vec::new());
+    let mut promoted_is_listed = false;
     for replica in demoted.replication().await?.replicas {
         let at =
             Endpoint { host: replica.ip.clone(), port: replica.port, unix_socket: None, ..demoted.endpoint.clone() };
         match Server::connect(&pair.run, demoted.side, &at).await {
-            Ok(server) if server.identity.run_id == promoted.identity.run_id => {}
+            Ok(server) if server.identity.run_id == promoted.identity.run_id => promoted_is_listed = true,
             Ok(server) => {
                 if let Verdict::Refused { .. } = verdict(&promoted.identity, &server.identity) {
                     pair.run.warn(format!(
@@ -34,12 +35,16 @@ pub(super) async fn others(pair: &Pair, demoted: &Server, promoted: &Server) -> 
                 }
                 others.push(server.as_replica());
             }
-            // Behind a proxy or a translated address it may be the promoted one itself.
-            Err(_) if replica.port == promoted.endpoint.port => {}
-            Err(error) => pair.run.warn(format!(
+            Err(error) => unasked.push((at, error)),
+        }
+    }
+    for (at, error) in unasked {
+        // Behind a proxy or a translated address it may be the promoted one itself.
+        if promoted_is_listed || at.port != promoted.endpoint.port {
+            pair.run.warn(format!(
                 "the replica at {at} could not be asked ({}): see that it follows the new master before retire",
                 error.found
-            )),
+            ));
         }
     }
     Ok(others)
@@ -47,16 +52,16 @@ pub(super) async fn others(pair: &Pair, demoted: &Server, promoted: &Server) -> 
 
 /// Points them to `promoted`, where they do not find it at the old address by themselves, and waits until they follow. One
 /// that does not is a warning: the new master serves all the same.
-pub(super) async fn bring_along(pair: &Pair, others: &[Server], promoted: &Server, public: Ports) -> Result<()> {
+pub(super) async fn bring_along(pair: &Pair, others: &[Server], promoted: &Server, handover: &Handover) -> Result<()> {
     if others.is_empty() {
         return Ok(());
     }
     let before = full_syncs(promoted).await?;
-    let route = route(promoted, public)?;
+    let route = route(promoted, handover.public)?;
     let deadline = Deadline::after(WITHIN);
     for replica in others {
         let followed = async {
-            point(replica, promoted, &route).await?;
+            point(replica, promoted, &route, handover.arrives()).await?;
             wait_followed(pair, replica, promoted, deadline).await
         };
         match followed.await {
@@ -72,14 +77,16 @@ pub(super) async fn bring_along(pair: &Pair, others: &[Server], promoted: &Serve
 }
 
 /// After a takeover the address is the same, and to say it again would do nothing. But a server that was demoted keeps the
-/// replicas it has until it is linked itself: so they leave it.
-async fn point(replica: &Server, promoted: &Server, route: &Route) -> Result<()> {
+/// replicas it has until it is linked itself: so they leave it. Without one the same port may be that of another host.
+async fn point(replica: &Server, promoted: &Server, route: &Route, took_over: bool) -> Result<()> {
     let (seen, master) = tokio::join!(replica.replication(), promoted.replication());
     let (seen, master) = (seen?, master?);
     match &seen.master {
-        Some((_, port)) if *port == route.port && (!seen.link_up || follows(&seen, &master)) => Ok(()),
-        Some((_, port)) if *port == route.port => {
-            replica.change(&Command::new(["CLIENT", "KILL", "TYPE", "master"])).await
+        Some((host, port)) if *port == route.port && (took_over || *host == route.host) => {
+            if seen.link_up && !follows(&seen, &master) {
+                replica.change(&Command::new(["CLIENT", "KILL", "TYPE", "master"])).await?;
+            }
+            Ok(())
         }
         _ => replica.change(&Command::replicaof(&route.host, route.port)).await,
     }

@@ -66,8 +66,11 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     };
     let users = compare_users(source, target).await?;
     if examined.stage == Some(Stage::Following) && is_linked(&pair).await? {
-        // Made a replica by hand, it may lack the users.
+        // Made a replica by hand, it may lack the users; and whoever began this may have died or been interrupted.
         carry_users(target, &users).await?;
+        if target.replication().await?.syncing {
+            widen_output_buffer(&pair, source).await?;
+        }
         let after = pair.facts().await;
         return Ok(finish(call, true, users, before, after));
     }
@@ -77,7 +80,50 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     set_login(&pair, target, login.as_ref(), route.tls).await?;
     carry_users(target, &users).await?;
     prove_way_back(call, &pair, options.login.as_ref()).await?;
-    widen_output_buffer(&pair, source).await?;
+    // One that follows without a link was restarted with a login that does not let it in, such as a fuse. With the right
+    // one it links by itself.
+    let follow = match examined.stage {
+        Some(Stage::Following) => None,
+        _ => Some(Command::replicaof(&route.host, route.port)),
+    };
+    let begun = begin(&pair, source, target, options, follow).await;
+    if call.run.dry {
+        begun?;
+        return Ok(finish(call, false, users, before.clone(), before));
+    }
+    let (follows, begun) = match begun {
+        Ok(()) => (true, wait_begun(&pair, options.wait_timeout).await),
+        Err(error) => (error.state == State::Interrupted, Err(error)),
+    };
+    // Also where it was the wish to stop that ended it.
+    let _shield = call.run.shield();
+    source.restore(&pair.journal, Some(&["repl-diskless-sync-delay"])).await?;
+    if let Err(error) = begun {
+        if !follows
+            && let Err(unrestored) = target.restore(&pair.journal, Some(&["repl-diskless-load", PRIORITY])).await
+        {
+            call.run.warn(format!("what was raised for the sync could not be restored: {unrestored}"));
+        }
+        // Without a target nothing is to stay raised for it. One that goes on trying has its use of it.
+        if ![Code::SyncTimedOut, Code::Cancelled].contains(&error.code) {
+            source.restore(&pair.journal, Some(&["client-output-buffer-limit"])).await?;
+        }
+        return Err(error);
+    }
+    super::confirm_role(target, Role::Replica).await?;
+    let after = pair.facts().await;
+    Ok(finish(call, true, users, before, after))
+}
+
+/// Raises what the sync needs, and makes the target a replica with `follow`.
+async fn begin(
+    pair: &Pair,
+    source: &Server,
+    target: &Server,
+    options: &Options,
+    follow: Option<Command>,
+) -> Result<()> {
+    widen_output_buffer(pair, source).await?;
     // An empty target can load what it receives as it comes, instead of writing it to a file first (6.0).
     let empty = keyspace(&target.info("keyspace").await?).is_empty();
     if empty && target.config(&["repl-diskless-load"]).await?.get("repl-diskless-load").is_some_and(|v| v == "disabled")
@@ -90,30 +136,10 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     }
     // The first sync would wait 5 seconds for other replicas that never come.
     source.raise(&pair.journal, "repl-diskless-sync-delay", "0").await?;
-    // One that follows without a link was restarted with a login that does not let it in, such as a fuse. With the right
-    // one it links by itself.
-    let begun = match examined.stage {
-        Some(Stage::Following) => Ok(()),
-        _ => target.change(&Command::replicaof(&route.host, route.port)).await,
-    };
-    if call.run.dry {
-        return Ok(finish(call, false, users, before.clone(), before));
+    match follow {
+        Some(follow) => target.change(&follow).await,
+        None => Ok(()),
     }
-    let begun = match begun {
-        Ok(()) => wait_begun(&pair, options.wait_timeout).await,
-        failed => failed,
-    };
-    source.restore(&pair.journal, Some(&["repl-diskless-sync-delay"])).await?;
-    if let Err(error) = begun {
-        // Without a target nothing is to stay raised for it.
-        if error.code != Code::SyncTimedOut {
-            source.restore(&pair.journal, Some(&["client-output-buffer-limit"])).await?;
-        }
-        return Err(error);
-    }
-    super::confirm_role(target, Role::Replica).await?;
-    let after = pair.facts().await;
-    Ok(finish(call, true, users, before, after))
 }
 
 fn finish(call: &Call, replicating: bool, users: Differences, before: Facts, after: Facts) -> Replicate {

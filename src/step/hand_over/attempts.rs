@@ -34,7 +34,7 @@ pub(super) async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) 
         let moment = good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience);
         // Nothing has been demoted yet.
         moment.await.map_err(|error| error.state(State::Undone))?;
-        let moment = Phase { name: "moment".into(), microseconds: waiting.elapsed().as_micros() as u64 };
+        let moment = Phase { name: "moment", microseconds: waiting.elapsed().as_micros() as u64 };
         cut.limits = limits(options, cut.handover, done.attempts);
         let holds = cut.handover.plan.holds() || cut.hooks.has(Moment::Paused);
         let machine = Machine::new(cut.limits, way(cut.handover)).holding(holds);
@@ -74,7 +74,7 @@ async fn confirm(pair: &Pair, cut: &Cut<'_>, done: &mut Done) -> Result<()> {
     };
     let (released, arrived) = tokio::join!(release, canary(cut));
     let microseconds = began.elapsed().as_micros() as u64;
-    done.phases.push(Phase { name: "confirm".into(), microseconds });
+    done.phases.push(Phase { name: "confirm", microseconds });
     pair.run.emit(&Event::Phase { name: "confirm", microseconds });
     if let Err(error) = released {
         pair.run.warn(format!("the old one did not answer after the handover: {error}"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Options, at, is_ours, plan::Plan};
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, Error, Result, State},
     host::{
         Owner,
         place::Place,
@@ -60,7 +60,7 @@ impl Runner<'_> {
     }
 }
 
-/// Starts it and waits until it answers. Where it does not, it is ended.
+/// Starts it and waits until it answers. Where it does not, it is ended; where that fails too, the error's state is `interrupted`.
 pub(super) async fn start(
     call: &Call,
     options: &Options,
@@ -78,7 +78,7 @@ pub(super) async fn start(
         })?;
         call.run.action(action(call, options, place, plan));
         let mut runner = Runner::Us(started);
-        let server = come_up(call, place, &mut runner, from, deadline).await?;
+        let server = come_up(call, place, &mut runner, from, deadline).await.map_err(|e| e.state(State::Undone))?;
         if let Runner::Us(started) = runner {
             started.release();
         }
@@ -86,7 +86,7 @@ pub(super) async fn start(
     };
     let mut runner = Runner::Unit(unit, unix_time() as u64);
     let ordered = call.run.interruptible(systemd::tell("start", unit, options.wait_timeout)).await;
-    let outcome = match ordered {
+    let mut outcome = match ordered {
         Ok(None) => {
             call.run.action(action(call, options, place, plan));
             come_up(call, place, &mut runner, from, deadline).await
@@ -94,8 +94,14 @@ pub(super) async fn start(
         Ok(Some(said)) => Err(failure(call, &said, &runner.said(place, from).await)),
         Err(error) => Err(error),
     };
-    if outcome.is_err() {
-        systemd::tell("stop", unit, options.wait_timeout).await;
+    if let Err(error) = &mut outcome {
+        match systemd::tell("stop", unit, options.wait_timeout).await {
+            None => error.state = State::Undone,
+            Some(said) => {
+                error.found = format!("{}; and {unit} could not be stopped: {said}", error.found);
+                error.state = State::Interrupted;
+            }
+        }
     }
     outcome.map_err(|error| {
         let more = format!("see that {unit} runs {} {config}", plan.program);

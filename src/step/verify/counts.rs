@@ -25,13 +25,13 @@ const ONE_OFFSET_WITHIN: Duration = Duration::from_millis(300);
 pub struct Database {
     /// Its number.
     pub number: u32,
-    /// Keys in the source.
+    /// Keys in the one that serves: before the switchover the source, after it the target.
     pub source_keys: u64,
-    /// Keys in the target.
+    /// Keys in the one that follows.
     pub target_keys: u64,
-    /// Keys in the source that expire.
+    /// Keys that expire, in the one that serves.
     pub source_expires: u64,
-    /// Keys in the target that expire.
+    /// Keys that expire, in the one that follows.
     pub target_expires: u64,
 }
 

@@ -223,7 +223,8 @@ pub fn require_equal(result: &Verify) -> Result<()> {
         0 => String::new(),
         more => format!("; and {more} more"),
     };
-    let found = format!("the servers do not hold the same data: {}{more}", shown.join("; "));
+    let what = if shown.is_empty() { format!("{} keys differ", result.differing) } else { shown.join("; ") };
+    let found = format!("the servers do not hold the same data: {what}{more}");
     Err(Error::new(code, found).remedy("find out who wrote to the target; replicate to an empty target again"))
 }
 

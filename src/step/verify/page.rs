@@ -17,11 +17,17 @@ use crate::{
 
 use super::pieces::score_bits;
 
-/// A string of so many bytes, or a key of more elements, is read in pieces, as a candidate.
+/// A string of so many bytes, or a key of more elements or bytes, is read in pieces, as a candidate.
 const LARGE_STRING: usize = 16 << 10;
 const LAST_OF_STRING: &[u8] = b"16383";
 const MANY_ELEMENTS: usize = 512;
 const MOST_ELEMENTS: &[u8] = b"512";
+const LARGE_REPLY: usize = 64 << 10;
+
+/// How many keys are read at a time, and for how many bytes. Fewer keys cost more commands, more keep others waiting.
+const FIRST_KEYS: usize = 25;
+const MOST_KEYS: usize = 200;
+const MANY_BYTES: usize = 512 << 10;
 
 /// How far two remaining times to live may lie apart, in milliseconds: they are read one after the other.
 const TTL_TOLERANCE_MS: u64 = 1000;
@@ -38,6 +44,8 @@ pub struct Lane<'a> {
     /// Who asks the master: one lane at a time, as others wait for it, too.
     turn: &'a Mutex<()>,
     seed: Seed,
+    /// How many keys are read at a time.
+    at_a_time: usize,
     /// What the replica told of types and expiries, what it holds, and what the master holds.
     heads: Replies,
     here: Replies,
@@ -76,10 +84,10 @@ impl Page {
 pub struct Scanned(Replies);
 
 impl Scanned {
-    /// The cursor of the next page; `0` if there is none.
-    pub fn cursor(&self) -> String {
-        let cursor = elements(self.0.of(0)).next().and_then(bulk).unwrap_or(b"0");
-        String::from_utf8_lossy(cursor).into_owned()
+    /// The cursor of the next page; none if this is the last one.
+    pub fn cursor(&self) -> Option<String> {
+        let cursor = elements(self.0.of(0)).next().and_then(bulk).filter(|cursor| *cursor != b"0");
+        cursor.map(|cursor| String::from_utf8_lossy(cursor).into_owned())
     }
 
     pub fn names(&self) -> Vec<&[u8]> {
@@ -93,7 +101,7 @@ impl<'a> Lane<'a> {
         let absolute = both(Version(7, 0, 0));
         let (master, replica) = (Raw::open(master).await?, Raw::open(replica).await?);
         let (heads, here, there) = Default::default();
-        Ok(Lane { master, replica, absolute, turn, seed, heads, here, there })
+        Ok(Lane { master, replica, absolute, turn, seed, at_a_time: FIRST_KEYS, heads, here, there })
     }
 
     /// Selects a database on both.
@@ -107,7 +115,15 @@ impl<'a> Lane<'a> {
         raw.ask(&[b"SCAN", cursor.as_bytes(), b"COUNT", count.to_string().as_bytes()]);
         let replies = raw.replies().await?;
         refuse(raw, &replies, 0, "SCAN")?;
-        Ok(Scanned(replies))
+        match elements(replies.of(0)).count() {
+            2 => Ok(Scanned(replies)),
+            _ => Err(raw.odd()),
+        }
+    }
+
+    /// The next of these names, as many as are read at a time, and those that are left.
+    pub fn next<'n, 'k>(&self, names: &'n [&'k [u8]]) -> (&'n [&'k [u8]], &'n [&'k [u8]]) {
+        names.split_at(self.at_a_time.min(names.len()))
     }
 
     /// Those of these names that the replica lacks.
@@ -152,6 +168,11 @@ impl<'a> Lane<'a> {
         read().for_each(|key| ask(&mut self.replica, key, true));
         self.replica.replies_into(&mut self.here).await?;
         refuse_any(&self.replica, &self.here)?;
+        self.at_a_time = match self.here.size() {
+            MANY_BYTES.. => (names.len() / 2).max(1),
+            size if size < MANY_BYTES / 4 => (2 * self.at_a_time).min(MOST_KEYS),
+            _ => self.at_a_time,
+        };
         for (n, key) in keys.iter_mut().filter(|key| key.kind != Kind::Other).enumerate() {
             key.holds = all_of_it(key.kind, self.here.of(n));
         }
@@ -220,6 +241,9 @@ fn refuse(raw: &Raw, replies: &Replies, n: usize, command: &str) -> Result<()> {
 /// The same for all replies; a key that has another type by now is no refusal.
 fn refuse_any(raw: &Raw, replies: &Replies) -> Result<()> {
     match replies.refusals().find(|said| said.word != "WRONGTYPE") {
+        Some(said) if said.word == "NOPERM" => {
+            Err(raw.refused("reads of keys", &said).remedy("allow it +@read on all keys (~*)"))
+        }
         Some(said) => Err(raw.refused("reads of keys", &said)),
         None => Ok(()),
     }
@@ -241,14 +265,15 @@ fn ask(raw: &mut Raw, Key { name, kind, .. }: &Key<'_>, bounded: bool) {
 
 /// The reply to a bounded read, if it has all that the key holds.
 fn all_of_it(kind: Kind, reply: &[u8]) -> Option<&[u8]> {
-    match kind {
-        Kind::String => Some(reply).filter(|reply| bulk(reply).is_some_and(|text| text.len() < LARGE_STRING)),
-        Kind::Hash | Kind::Set => reply.strip_prefix(ALL_OF_IT).filter(|all| length(all) <= 2 * MANY_ELEMENTS),
-        Kind::Zset | Kind::List => {
-            Some(reply).filter(|reply| reply.starts_with(b"*") && length(reply) <= MANY_ELEMENTS)
-        }
-        Kind::Other => None,
-    }
+    let (all, elements) = match kind {
+        Kind::String => return Some(reply).filter(|reply| bulk(reply).is_some_and(|text| text.len() < LARGE_STRING)),
+        Kind::Hash => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all) / 2))?,
+        Kind::Set => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all)))?,
+        Kind::Zset => (reply, length(reply) / 2),
+        Kind::List => (reply, length(reply)),
+        Kind::Other => return None,
+    };
+    (all.starts_with(b"*") && all.len() <= LARGE_REPLY && elements <= MANY_ELEMENTS).then_some(all)
 }
 
 fn same_expiry(here: &[u8], there: &[u8], absolute: bool) -> bool {

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     decide::throttle::Throttle,
     error::Result,
+    mutex::lock,
     pair::Pair,
     rdb::Seed,
     run::Event,
@@ -34,9 +35,6 @@ const LANES: usize = 6;
 /// Names in a page of SCAN: many on the replica, where nobody waits, fewer on the one that serves.
 const NAMES_OF_REPLICA: usize = 1000;
 const NAMES_OF_MASTER: usize = 200;
-
-/// Keys that are read at a time. Fewer cost more commands, more keep others waiting.
-const PAGE: usize = 200;
 
 /// How many candidates are looked at together, by one lane while the others go on; and how many may wait for that.
 const GROUP: usize = 128;
@@ -65,7 +63,10 @@ pub async fn compare(
     let began = Instant::now();
     let bookmark = match options.resume {
         true => Bookmark::read(pair, master, replica, seen)?,
-        false => None,
+        false => {
+            Bookmark::remove(pair)?;
+            None
+        }
     };
     let work = Work {
         pair,
@@ -93,14 +94,16 @@ pub async fn compare(
     let slowed = lock(&work.pace).throttle.slowed();
     let seen = work.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
     seen.slowed = slowed;
+    let done = match done {
+        Ok(()) => typed::settle(pair, master, replica, place.moving.clone(), options.wait_timeout, seen).await,
+        failed => failed,
+    };
     if let Err(error) = done {
         if let Err(unwritten) = place.write(pair, seen) {
             pair.run.warn(unwritten.to_string());
         }
         return Err(error);
     }
-    let moving = std::mem::take(&mut place.moving);
-    typed::settle(pair, master, replica, moving, options.wait_timeout, seen).await?;
     Bookmark::remove(pair)
 }
 
@@ -125,6 +128,17 @@ struct Scan {
     pages: u64,
     /// The cursors of the pages that are being compared.
     under_way: BTreeMap<u64, String>,
+    /// What came of pages after those.
+    done: BTreeMap<u64, Page>,
+}
+
+impl Scan {
+    /// Takes out what came of the pages before all that are being compared.
+    fn passed(&mut self) -> impl Iterator<Item = Page> + use<> {
+        let oldest = self.under_way.keys().next().copied().unwrap_or(u64::MAX);
+        let later = self.done.split_off(&oldest);
+        std::mem::replace(&mut self.done, later).into_values()
+    }
 }
 
 /// How fast it goes.
@@ -197,25 +211,31 @@ impl Work<'_> {
                     Names::OfMaster => (&mut lane.master, NAMES_OF_MASTER),
                 };
                 let scanned = Lane::scan(raw, &cursor, count).await?;
-                scan.next = Some(scanned.cursor()).filter(|next| next != "0");
+                scan.next = scanned.cursor();
                 scan.pages += 1;
                 let page = scan.pages;
                 scan.under_way.insert(page, cursor);
                 (page, scanned)
             };
             let mut found = Page::default();
-            for keys in scanned.names().chunks(PAGE) {
+            let all = scanned.names();
+            let mut left = &*all;
+            while !left.is_empty() {
+                let (keys, more) = lane.next(left);
                 found.add(self.page(lane, names, database, keys).await?);
+                left = more;
             }
             let waiting = {
-                // Not before: of a page that is interrupted all is done again.
                 let mut scan = self.scan.lock().await;
                 scan.under_way.remove(&page);
-                let oldest = scan.under_way.values().next().or(scan.next.as_ref());
-                lock(&self.seen).compared += found.equal;
-                let mut place = lock(&self.place);
-                place.cursor = oldest.cloned();
-                place.candidates.extend(found.candidates.into_iter().map(|name| Key { database, name }));
+                scan.done.insert(page, found);
+                let (mut seen, mut place) = (lock(&self.seen), lock(&self.place));
+                // Pages count in their order: all from the cursor on is done again after an interruption.
+                for found in scan.passed() {
+                    seen.compared += found.equal;
+                    place.candidates.extend(found.candidates.into_iter().map(|name| Key { database, name }));
+                }
+                place.cursor = scan.under_way.values().next().or(scan.next.as_ref()).cloned();
                 place.candidates.len()
             };
             if waiting >= MOST_CANDIDATES {
@@ -318,8 +338,4 @@ async fn fields_expire(master: &Server, replica: &Server) -> Result<Vec<u32>> {
     let mut numbers = with_field_ttls(&master.info("keyspace").await?);
     numbers.extend(with_field_ttls(&replica.info("keyspace").await?));
     Ok(numbers)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

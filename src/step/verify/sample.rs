@@ -8,7 +8,7 @@ use super::{Comparison, Key, Options, typed};
 use crate::{
     error::Result,
     pair::Pair,
-    server::{Command, Server, elements, text},
+    server::{Command, Server},
 };
 
 /// With 3/p keys a share p of differing keys is found with a probability of 95 %: (1 - p)^(3/p) is about e^-3.
@@ -47,16 +47,13 @@ pub async fn compare(
 
 async fn all_keys(server: &Server) -> Result<BTreeSet<Vec<u8>>> {
     let mut keys = BTreeSet::new();
-    let mut cursor = "0".to_owned();
-    loop {
-        let page = server.read(&Command::new(["SCAN", &cursor, "COUNT", &PAGE.to_string()])).await?;
-        let [next, names] = <[Value; 2]>::try_from(elements(page)).unwrap_or([Value::Nil, Value::Nil]);
-        keys.extend(elements(names).into_iter().filter_map(name));
-        cursor = text(&next)?;
-        if cursor == "0" {
-            return Ok(keys);
-        }
+    let mut cursor = Some("0".to_owned());
+    while let Some(at) = cursor {
+        let (next, names) = server.scan(&at, PAGE).await?;
+        keys.extend(names);
+        cursor = next;
     }
+    Ok(keys)
 }
 
 /// Random keys of the selected database, each once: as many as wished, or a few less.

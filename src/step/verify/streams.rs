@@ -11,8 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::Value;
-
 use tokio::sync::oneshot;
 
 use super::{
@@ -27,10 +25,9 @@ use crate::{
     rdb::{Content, Seed},
     run::Event,
     server::{
-        Command, Server, elements,
+        Command, Server,
         info::keyspace,
         snapshot::{Collector, Moment},
-        text,
     },
 };
 
@@ -44,8 +41,8 @@ const TOLD_EVERY: u64 = 1000;
 const READ_AGAIN: usize = 10_000;
 
 /// How many names are asked for at a time: a replica serves nobody else, a master does.
-const NAMES_OF_REPLICA: &str = "1000";
-const NAMES_OF_MASTER: &str = "250";
+const NAMES_OF_REPLICA: usize = 1000;
+const NAMES_OF_MASTER: usize = 250;
 
 /// Compares every key of the two.
 pub(super) async fn compare(
@@ -174,28 +171,23 @@ async fn settle(
 }
 
 /// Finds the names of keys of which only the hashes are known, and takes those out of `open`.
-async fn names(server: &Server, at_a_time: &str, seed: Seed, open: &mut Keys, wanted: usize) -> Result<Vec<Key>> {
+async fn names(server: &Server, at_a_time: usize, seed: Seed, open: &mut Keys, wanted: usize) -> Result<Vec<Key>> {
     let server = server.reconnect().await?;
     let mut found = Vec::new();
     for database in keyspace(&server.info("keyspace").await?).into_keys() {
         server.read(&Command::new(["SELECT", &database.to_string()])).await?;
-        let mut cursor = String::from("0");
-        loop {
+        let mut cursor = Some("0".to_owned());
+        while let Some(at) = cursor {
             if open.is_empty() || found.len() >= wanted {
                 return Ok(found);
             }
-            let mut page = elements(server.read(&Command::new(["SCAN", &cursor, "COUNT", at_a_time])).await?);
-            let names = page.pop().map(elements).unwrap_or_default();
+            let (next, names) = server.scan(&at, at_a_time).await?;
             for name in names {
-                let Value::BulkString(name) = name else { continue };
                 if found.len() < wanted && open.remove(&seed.key(database.into(), seed.text(&name))) {
                     found.push(Key { database, name });
                 }
             }
-            cursor = page.pop().map(|next| text(&next)).transpose()?.unwrap_or_default();
-            if cursor == "0" || cursor.is_empty() {
-                break;
-            }
+            cursor = next;
         }
     }
     Ok(found)

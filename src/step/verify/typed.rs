@@ -141,7 +141,8 @@ impl<'a> Eyes<'a> {
         // Large keys take their time, and the WATCH is over if its connection is.
         let first = kept([master, replica], reader.read(raw_master, &names)).await?;
         // The stream may not have begun: after a diskless sync it waits for the replica's once-a-second cron.
-        let arrived = reached(pair, replica, master.replication().await?.offset).await?;
+        let offset = master.replication().await?.offset;
+        let arrived = kept([master, replica], reached(pair, replica, offset)).await?;
         let there = kept([master, replica], reader.read(raw_replica, &names)).await?;
         // It tells of a key that has expired meanwhile, which WATCH before 6.2 does not.
         let second = kept([master, replica], reader.read(raw_master, &names)).await?;

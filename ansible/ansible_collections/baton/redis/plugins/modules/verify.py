@@ -149,16 +149,16 @@ databases:
       type: int
       sample: 0
     source_keys:
-      description: Keys in the source.
+      description: Keys in the one that serves, which after the switchover is the target.
       type: int
     target_keys:
-      description: Keys in the target.
+      description: Keys in the one that follows.
       type: int
     source_expires:
-      description: Keys in the source that expire.
+      description: Keys that expire, in the one that serves.
       type: int
     target_expires:
-      description: Keys in the target that expire.
+      description: Keys that expire, in the one that follows.
       type: int
 offset:
   description: The point of the replication stream at which they were compared.
@@ -284,8 +284,9 @@ def main():
     facts = run_step(module, "verify")
     if facts["equal"]:
         msg = "The target holds what the source holds."
-    elif facts["differences"]:
-        msg = "The target does not hold what the source holds: " + "; ".join(facts["differences"])
+    elif facts["differing"] or facts["differences"]:
+        what = facts["differences"] or [f"{facts['differing']} keys differ"]
+        msg = "The target does not hold what the source holds: " + "; ".join(what)
     else:
         msg = "Nothing was found to differ, but not every key could be compared."
     module.exit_json(msg=msg, **facts)
