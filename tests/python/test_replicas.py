@@ -148,6 +148,28 @@ def test_one_that_lets_nobody_in_is_a_warning(
         assert full_syncs(pair.target) == 0
 
 
+def test_the_same_port_on_another_host(server: ServerFactory, journal_dir: Path) -> None:
+    """They are pointed to the new one: where they are, the old one still listens."""
+    source = server("redis-7.0")
+    there = "127.0.0.2"
+    target = server("redis-8.0", port=source.port, bind=there, replica_announce_ip=there)
+    target.host = there
+    put(source, 200)
+    replica = attach(server("redis-8.0"), source)
+    pair = Pair(source, target, journal_dir)
+    rb.replicate(**pair.given, redirect="none")
+    rb.wait_synced(**pair.given)
+    done = rb.switchover(**pair.given, redirect="none")
+    assert (done.warm, done.warnings) == (True, [])
+    assert_following([replica], target, "there")
+    assert replica.info("replication")["master_host"] == there
+
+    back = rb.rollback(**pair.given)
+    assert (back.warm, back.warnings) == (True, [])
+    assert_following([replica], source, "back")
+    assert replica.info("replication")["master_host"] == source.host
+
+
 def test_a_rerun_after_a_crash_brings_them_along(pair: Pair, server: ServerFactory) -> None:
     """The controller, without a guard, dies when the new one serves and they know nothing of it."""
     put(pair.source, 200)

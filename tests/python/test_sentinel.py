@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from tests.python.conftest import PairFactory
     from tests.support.certificates import Certificates
 
+
+class StopError(Exception):
+    """What a callback raises to interrupt a step."""
+
+
 # A failover by Sentinel itself takes its own tick of 100 ms three times at least.
 WELL_BELOW = 150.0
 
@@ -245,6 +250,23 @@ def test_what_stands_against_it(redis_pair: Watched) -> None:
     given["redirect"]["sentinel"] |= {"name": NAME, "sentinels": ["127.0.0.1:1"]}
     with fails(ConnectionFailed, "unreachable", *servers):
         rb.preflight(**given)
+
+
+def test_interrupted_while_a_good_moment_is_waited_for(redis_pair: Watched) -> None:
+    """All is as before, and Sentinel would not choose the target."""
+    redis_pair.follow()
+    before = [state_of(one) for one in (redis_pair.pair.source, redis_pair.pair.target)]
+
+    def stop(event: dict[str, Any]) -> None:
+        if event["event"] == "waiting":
+            raise StopError
+
+    with pytest.raises(StopError):
+        rb.switchover(**redis_pair.given, max_latency=1e-6, patience=20.0, on_event=stop)
+    assert redis_pair.priorities() == ["100", "0"]
+    after = [state_of(one) for one in (redis_pair.pair.source, redis_pair.pair.target)]
+    assert [differing(*states) for states in zip(before, after)] == [{}, {}]
+    assert rb.switchover(**redis_pair.given).warm
 
 
 def test_a_failover_that_runs(redis_pair: Watched, server: ServerFactory) -> None:

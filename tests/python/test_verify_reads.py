@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -223,6 +225,63 @@ def test_what_it_may_not_read(pair: Pair) -> None:
     with fails(Refused, "permission_denied") as caught:
         rb.verify(**narrow, **FULL)
     assert "narrow" in caught.message
+    assert "+@read" in caught.message
+
+
+def test_interrupted_while_it_waits_for_keys_to_rest(pair: Pair) -> None:
+    """Nothing that it knows by then is lost, although all keys were gone through."""
+    # It takes longer to read than to write to.
+    pair.source.call("SETRANGE", "restless", 8 << 20, "x")
+    pair.follow(500)
+    spoil(pair, ("SET", "key:7", "another"), ("SET", "restless", "another"))
+    done = threading.Event()
+
+    def write() -> None:
+        with pair.source.client() as client:
+            while not done.wait(0.0005):
+                client.append("restless", "x")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    ctrl_c = threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT))
+    ctrl_c.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            rb.verify(**pair.given, **FULL, wait_timeout=60)
+    finally:
+        done.set()
+        writer.join()
+    result = rb.verify(**pair.given, **FULL, resume=True, fail=False)
+    assert (result.differing, result.compared, result.warnings) == (2, 501, [])
+
+    # Of one that was not resumed nothing is left for a later one.
+    with pytest.raises(StopError):
+        rb.verify(**pair.given, **FULL, rate=100, on_event=_stop)
+    assert list(pair.journal_dir.glob("*.verify"))
+    rb.verify(**pair.given, **FULL, fail=False)
+    assert not list(pair.journal_dir.glob("*.verify"))
+
+
+def _stop(event: dict[str, Any]) -> None:
+    if event["event"] == "comparing":
+        raise StopError
+
+
+def test_large_elements(pair: Pair) -> None:
+    """A few of them are as much as many small keys."""
+    with pair.source.client() as client:
+        for n in range(40):
+            client.hset(f"wide:{n}", mapping={f"f{field}": "x" * 8000 for field in range(100)})
+            client.rpush(f"deep:{n}", *("y" * 8000 for _ in range(100)))
+    pair.follow(300)
+    assert rb.verify(**pair.given, **FULL).compared == 380
+    spoil(pair, ("HSET", "wide:7", "f50", "x" * 7999 + "z"), ("LSET", "deep:9", "99", "y"))
+    result = rb.verify(**pair.given, **FULL, fail=False)
+    assert {line.partition('"')[2].partition('"')[0] for line in result.differences} == {
+        "wide:7",
+        "deep:9",
+    }
+    assert (result.differing, result.compared) == (2, 380)
 
 
 def test_over_tls_and_with_a_login(
