@@ -313,6 +313,12 @@ fn nested(reply: &[u8], deeper: usize) -> Option<Value> {
     })
 }
 
+/// How many elements an array has; 0 for another reply.
+pub fn length(reply: &[u8]) -> usize {
+    let digits = line(reply).strip_prefix(b"*").and_then(decimal);
+    digits.and_then(|length| usize::try_from(length).ok()).unwrap_or(0)
+}
+
 /// The elements of an array, each as a reply of its own; none of another reply.
 pub fn elements(reply: &[u8]) -> impl Iterator<Item = &[u8]> {
     let is_array = reply.first() == Some(&b'*');

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::{Code, Error, Result, State},
-    facts::finish,
+    facts::{Facts, finish},
     hook::{Moment, Scene},
     journal::Record,
     pair::Pair,
@@ -75,22 +75,7 @@ pub(super) async fn bring_back(
         options.hooks.led(&call.run, Moment::Undone, &Scene::of(pair, record)).await;
     }
     let after = call.find().await?.facts().await;
-    Ok(finish!(
-        call.run,
-        before,
-        after,
-        Switchover {
-            serving: serving.to_string(),
-            parked: None,
-            warm: false,
-            phases: Vec::new(),
-            write_gap_ms: 0.0,
-            protocol_ms: 0.0,
-            drain_ms: 0.0,
-            attempts: 0,
-            probe: None,
-        }
-    ))
+    Ok(alone(call, before, after, serving.to_string()))
 }
 
 /// Whether the source serves, a handover is not settled, and so something is left to do though the target is gone.
@@ -125,8 +110,12 @@ async fn settle_without_target(call: &Call, pair: &Pair, options: &Options) -> R
     }
     call.run.warn("the target is gone, and nothing follows the source");
     let after = pair.facts().await;
-    let serving = source.endpoint.to_string();
-    Ok(finish!(
+    Ok(alone(call, before, after, source.endpoint.to_string()))
+}
+
+/// The result where one serves, and the other one is gone.
+fn alone(call: &Call, before: Facts, after: Facts, serving: String) -> Switchover {
+    finish!(
         call.run,
         before,
         after,
@@ -141,5 +130,5 @@ async fn settle_without_target(call: &Call, pair: &Pair, options: &Options) -> R
             attempts: 0,
             probe: None,
         }
-    ))
+    )
 }

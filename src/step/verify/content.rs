@@ -124,8 +124,7 @@ fn one_sided<'a>(one: &'a [(u64, u64)], other: &'a [(u64, u64)]) -> impl Iterato
 impl Reader {
     /// One that fits both.
     pub fn of(one: &Server, other: &Server) -> Self {
-        let both = |version| one.identity.has_redis(version) && other.identity.has_redis(version);
-        let seven = both(Version(7, 0, 0));
+        let seven = tell_when(one, other);
         Reader { absolute: seven, consumers: seven, hasher: RandomState::new() }
     }
 
@@ -183,6 +182,19 @@ impl Reader {
     }
 }
 
+/// Whether both can tell when a key expires, and not only in how long.
+pub(super) fn tell_when(one: &Server, other: &Server) -> bool {
+    [one, other].iter().all(|server| server.identity.has_redis(Version(7, 0, 0)))
+}
+
+/// Whether two keys expire at the same time, by what was told of each in milliseconds; -1 for never.
+pub(super) fn expire_alike(here: i64, there: i64, absolute: bool) -> bool {
+    match absolute {
+        true => here == there,
+        false => (here < 0) == (there < 0) && here.abs_diff(there) <= TTL_TOLERANCE_MS,
+    }
+}
+
 /// Whether it has hashes whose fields expire, and tells when.
 fn knows_field_expiry(identity: &Identity) -> bool {
     match identity.product {
@@ -223,10 +235,7 @@ impl Content {
     }
 
     fn expires_like(&self, other: &Content) -> bool {
-        if self.absolute {
-            return self.expiry == other.expiry;
-        }
-        (self.expiry < 0) == (other.expiry < 0) && self.expiry.abs_diff(other.expiry) <= TTL_TOLERANCE_MS
+        expire_alike(self.expiry, other.expiry, self.absolute)
     }
 }
 

@@ -10,12 +10,14 @@ use crate::{
     rdb::Seed,
     server::{
         Server,
-        info::Version,
-        raw::{Raw, Replies, bulk, elements, number},
+        raw::{Raw, Replies, bulk, elements, length, number},
     },
 };
 
-use super::pieces::score_bits;
+use super::{
+    content::{expire_alike, tell_when},
+    pieces::score_bits,
+};
 
 /// A string of so many bytes, or a key of more elements or bytes, is read in pieces, as a candidate.
 const LARGE_STRING: usize = 16 << 10;
@@ -28,9 +30,6 @@ const LARGE_REPLY: usize = 64 << 10;
 const FIRST_KEYS: usize = 25;
 const MOST_KEYS: usize = 200;
 const MANY_BYTES: usize = 512 << 10;
-
-/// How far two remaining times to live may lie apart, in milliseconds: they are read one after the other.
-const TTL_TOLERANCE_MS: u64 = 1000;
 
 /// How HSCAN and SSCAN begin if they give everything at once.
 const ALL_OF_IT: &[u8] = b"*2\r\n$1\r\n0\r\n";
@@ -97,8 +96,7 @@ impl Scanned {
 
 impl<'a> Lane<'a> {
     pub async fn open(master: &Server, replica: &Server, turn: &'a Mutex<()>, seed: Seed) -> Result<Self> {
-        let both = |version| master.identity.has_redis(version) && replica.identity.has_redis(version);
-        let absolute = both(Version(7, 0, 0));
+        let absolute = tell_when(master, replica);
         let (master, replica) = (Raw::open(master).await?, Raw::open(replica).await?);
         let (heads, here, there) = Default::default();
         Ok(Lane { master, replica, absolute, turn, seed, at_a_time: FIRST_KEYS, heads, here, there })
@@ -280,8 +278,7 @@ fn same_expiry(here: &[u8], there: &[u8], absolute: bool) -> bool {
     match (number(here), number(there)) {
         // Gone, and so no empty string.
         (Some(-2), _) | (_, Some(-2)) | (None, _) | (_, None) => false,
-        (Some(here), Some(there)) if absolute => here == there,
-        (Some(here), Some(there)) => (here < 0) == (there < 0) && here.abs_diff(there) <= TTL_TOLERANCE_MS,
+        (Some(here), Some(there)) => expire_alike(here, there, absolute),
     }
 }
 
@@ -306,12 +303,6 @@ fn in_any_order(kind: Kind, reply: &[u8], seed: Seed) -> u64 {
         });
     }
     sum
-}
-
-/// The elements of an array, by its head.
-fn length(reply: &[u8]) -> usize {
-    let head = reply.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    head.get(1..).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
