@@ -37,6 +37,11 @@ impl Call {
         if self.run.dry || !pair.lock(self.break_lock).await? {
             return Ok(pair);
         }
+        self.find_alone().await
+    }
+
+    /// Finds the two servers anew in a step that changes them.
+    pub async fn find_alone(&self) -> Result<Pair> {
         let pair = self.find().await?;
         pair.lock(self.break_lock).await?;
         Ok(pair)

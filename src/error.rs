@@ -96,8 +96,10 @@ codes! {
     SentinelMode, "sentinel_mode", Refused;
     /// The target lacks a module that the source has loaded.
     ModuleMissing, "module_missing", Refused;
-    /// The target has fewer databases than the source uses.
+    /// The target has fewer databases than the source.
     DatabasesTooFew, "databases_too_few", Refused;
+    /// The target takes fewer clients than are connected to the source.
+    MaxclientsTooSmall, "maxclients_too_small", Refused;
     /// The target's maxmemory is below what the source's data needs.
     MaxmemoryTooSmall, "maxmemory_too_small", Refused;
     /// The target would refuse writes: its min-replicas-to-write can't be met.

@@ -6,7 +6,6 @@
 //! about is sent.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
@@ -90,6 +89,16 @@ pub enum Record {
     /// The source was shut down.
     Retired {
         /// Its run id.
+        run_id: String,
+    },
+    /// Users are about to be carried to a server: it may have them and not its file.
+    CarryingUsers {
+        /// The server's run id.
+        run_id: String,
+    },
+    /// They are there, and saved where it has a file for them.
+    CarriedUsers {
+        /// The server's run id.
         run_id: String,
     },
     /// A server's persistence is being switched: its configuration file may say something else than it does.
@@ -279,21 +288,33 @@ impl Journal {
             .collect()
     }
 
-    /// The parameters of a server that are raised now, with the value each had first.
-    pub fn raised(&self, server: &str) -> Result<BTreeMap<String, Option<String>>> {
-        let mut raised = BTreeMap::new();
+    /// The parameters of a server that are raised now, in the order in which they were, with the value each had first.
+    pub fn raised(&self, server: &str) -> Result<Vec<(String, Option<String>)>> {
+        let mut raised: Vec<(String, Option<String>)> = Vec::new();
         for record in self.records()? {
             match record {
                 Record::Raised { run_id, parameter, original } if run_id == server => {
-                    raised.entry(parameter).or_insert(original);
+                    if raised.iter().all(|(known, _)| *known != parameter) {
+                        raised.push((parameter, original));
+                    }
                 }
                 Record::Restored { run_id, parameter } if run_id == server => {
-                    raised.remove(&parameter);
+                    raised.retain(|(known, _)| *known != parameter);
                 }
                 _ => {}
             }
         }
         Ok(raised)
+    }
+
+    /// Whether users were being carried to a server, and nothing says that this came to its end.
+    pub fn carries_users(&self, server: &str) -> Result<bool> {
+        let last = self.records()?.into_iter().rev().find_map(|record| match record {
+            Record::CarryingUsers { run_id } if run_id == server => Some(true),
+            Record::CarriedUsers { run_id } if run_id == server => Some(false),
+            _ => None,
+        });
+        Ok(last == Some(true))
     }
 
     /// The last handover that was begun and not taken back.
@@ -426,7 +447,7 @@ mod tests {
         let journal = scratch("raised");
         journal.append(&raised("a", "1")).unwrap();
         journal.append(&raised("a", "2")).unwrap();
-        assert_eq!(journal.raised("r").unwrap()["a"].as_deref(), Some("1"));
+        assert_eq!(journal.raised("r").unwrap(), [("a".to_owned(), Some("1".to_owned()))]);
         journal.append(&Record::Restored { run_id: "r".into(), parameter: "a".into() }).unwrap();
         assert!(journal.raised("r").unwrap().is_empty());
     }

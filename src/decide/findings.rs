@@ -107,8 +107,9 @@ pub struct PairFacts {
 }
 
 /// The parameters that findings depend on.
-pub const PARAMETERS: [&str; 15] = [
+pub const PARAMETERS: [&str; 16] = [
     "databases",
+    "maxclients",
     "maxmemory",
     "maxmemory-policy",
     MIN_REPLICAS,
@@ -262,12 +263,23 @@ fn formats(found: &mut Findings, source: &ServerFacts, target: &ServerFacts, pai
 
 fn capacity(found: &mut Findings, source: &ServerFacts, target: &ServerFacts) {
     let number = |server: &ServerFacts, name: &str| server.config.get(name).and_then(|n| n.parse::<u64>().ok());
-    let last_used = keyspace(&source.info).keys().last().copied();
-    if let (Some(last), Some(databases)) = (last_used, number(target, "databases"))
-        && u64::from(last) >= databases
+    if let (Some(theirs), Some(databases)) = (number(source, "databases"), number(target, "databases"))
+        && theirs > databases
     {
-        let what = format!("has {databases} databases, and the source uses database {last}");
-        found.block(Code::DatabasesTooFew, target, what, "start it with more databases");
+        // Also where those are empty: a replica that can't select a database carries a write to it out in another one.
+        let what = format!("has {databases} databases, and the source has {theirs}");
+        found.block(Code::DatabasesTooFew, target, what, "start it with as many databases");
+    }
+    let clients = source.info.number("connected_clients").unwrap_or_default();
+    if let (Some(theirs), Some(most)) = (number(source, "maxclients"), number(target, "maxclients"))
+        && theirs > most
+    {
+        let what = format!("takes {most} clients (maxclients), the source {theirs}; {clients} are connected there now");
+        if clients >= most {
+            found.block(Code::MaxclientsTooSmall, target, what, "raise maxclients on the target");
+        } else {
+            found.warn("maxclients_differs", target, what, "set the source's value unless this is meant");
+        }
     }
     let used = source.info.number("used_memory").unwrap_or_default();
     let limits = (number(source, "maxmemory").unwrap_or(0), number(target, "maxmemory").unwrap_or(0));

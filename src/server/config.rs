@@ -83,7 +83,7 @@ impl Server {
     }
 
     /// Puts back what [`Server::raise`] has raised on this server, in this call or an earlier one: all of it, or
-    /// the parameters named. What can't be put back is a warning.
+    /// the parameters named, what was raised last first. What can't be put back is a warning.
     pub async fn restore(&self, journal: &Journal, only: Option<&[&str]>) -> Result<()> {
         self.set_back(journal, only).await?.iter().try_for_each(|record| journal.append(record))
     }
@@ -93,7 +93,7 @@ impl Server {
     pub async fn set_back(&self, journal: &Journal, only: Option<&[&str]>) -> Result<Vec<Record>> {
         let _shield = self.run.shield();
         let mut restored = Vec::new();
-        for (run_id, parameter, original) in self.raised(journal)? {
+        for (run_id, parameter, original) in self.raised(journal)?.into_iter().rev() {
             if only.is_some_and(|only| !only.contains(&parameter.as_str())) {
                 continue;
             }
@@ -118,7 +118,7 @@ impl Server {
         Ok(if self.run.dry { Vec::new() } else { restored })
     }
 
-    /// What is raised on this server, by the run id it had then, with the value it had first.
+    /// What is raised on this server, by the run id it had then, with the value it had first, in the order in which it was.
     pub fn raised(&self, journal: &Journal) -> Result<Vec<(String, String, Option<String>)>> {
         let mut all = Vec::new();
         for run_id in self.run_ids() {

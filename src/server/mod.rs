@@ -20,7 +20,10 @@ mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, Value, aio::MultiplexedConnection};
 
@@ -100,10 +103,11 @@ impl Server {
         let opening =
             run.interruptible(tokio::time::timeout(endpoint.connect_timeout, Self::open(run, side, called, endpoint)));
         match opening.await? {
-            Ok(Err(error))
-                if error.code == Code::TlsFailed && endpoint.tls.is_none() && is_something_else(endpoint).await =>
-            {
-                Err(not_redis(endpoint).at(format_args!("{called} {endpoint}")))
+            Ok(Err(error)) if error.code == Code::TlsFailed && endpoint.tls.is_none() => {
+                match why_not(endpoint).await {
+                    Some(why) => Err(why.at(format_args!("{called} {endpoint}"))),
+                    None => Err(error),
+                }
             }
             Ok(server) => server,
             Err(_) => Err(silent(endpoint).at(format_args!("{called} {endpoint}"))),
@@ -330,8 +334,11 @@ impl Server {
             "LOADING" => Error::new(Code::Loading, "is loading its data set").remedy("wait until it has finished"),
             "BUSY" => Error::new(Code::CommandFailed, "is busy with a script or function")
                 .remedy("wait for it, or end it with SCRIPT KILL or FUNCTION KILL"),
-            "DENIED" => Error::new(Code::AuthFailed, "is in protected mode and refuses connections from other hosts")
-                .remedy("set a password or bind addresses on it"),
+            "DENIED" => protected(),
+            "ERR" if said.text.contains("unknown command") => {
+                Error::new(Code::PermissionDenied, format!("does not know {}", command.called()))
+                    .remedy("what was renamed or disabled (rename-command) must have its name")
+            }
             _ => Error::new(Code::CommandFailed, format!("refused {command}: {}", said.text)),
         };
         error.at(self)
@@ -404,22 +411,44 @@ fn tls_mismatch(endpoint: &Endpoint) -> Error {
     }
 }
 
-/// Whether what listens there answers a plain command with something else than Redis or TLS would: the redis crate only
-/// says that the connection broke.
-async fn is_something_else(endpoint: &Endpoint) -> bool {
+/// Why what listens there hangs up before our first command is answered: the redis crate only says that the connection broke.
+/// None where it may be a TLS port.
+async fn why_not(endpoint: &Endpoint) -> Option<Error> {
     const TLS_ALERT: u8 = 0x15;
-    let look = async {
-        let mut stream = tokio::net::TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.ok()?;
-        stream.write_all(b"PING\r\n").await.ok()?;
-        let mut first = [0; 1];
-        let read = stream.read(&mut first).await.ok()?;
-        Some(read == 1 && !b"+-".contains(&first[0]) && first[0] != TLS_ALERT)
+    let heard = async |stream: &mut TcpStream, within: Duration| {
+        let mut words = vec![0; 256];
+        let read = tokio::time::timeout(within, stream.read(&mut words)).await.ok()?.ok()?;
+        words.truncate(read);
+        Some(words).filter(|words| !words.is_empty())
     };
-    matches!(tokio::time::timeout(Duration::from_millis(500), look).await, Ok(Some(true)))
+    let look = async {
+        let mut stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.ok()?;
+        // Who is turned away is told so at once. To write before that is read would lose it.
+        if let Some(words) = heard(&mut stream, Duration::from_millis(100)).await {
+            return Some(words);
+        }
+        stream.write_all(b"PING\r\n").await.ok()?;
+        heard(&mut stream, Duration::from_millis(300)).await
+    };
+    let words = tokio::time::timeout(Duration::from_millis(500), look).await.ok()??;
+    match words.as_slice() {
+        [b'-', b'D', b'E', b'N', b'I', b'E', b'D', ..] => Some(protected()),
+        [b'-', rest @ ..] if rest.starts_with(b"ERR max number of clients") => Some(
+            Error::new(Code::NoAnswer, "takes no more clients (maxclients)")
+                .remedy("raise maxclients on it, or close connections"),
+        ),
+        [b'+' | b'-' | TLS_ALERT, ..] => None,
+        _ => Some(not_redis(endpoint)),
+    }
 }
 
 fn not_redis(endpoint: &Endpoint) -> Error {
     Error::new(Code::NotRedis, format!("what answers at {endpoint} is neither Redis nor Valkey"))
+}
+
+fn protected() -> Error {
+    Error::new(Code::AuthFailed, "is in protected mode and refuses connections from other hosts")
+        .remedy("set a password or bind addresses on it")
 }
 
 fn said(value: Value) -> Result<Value, Said> {

@@ -30,7 +30,7 @@ const DEMOTED_SETTINGS: [&str; 6] =
 const CUT_SETTINGS: [&str; 3] = ["repl-ping-replica-period", "maxmemory", ANNOUNCED];
 
 /// What is raised for it on the server that is promoted.
-const PROMOTED_SETTINGS: [&str; 2] = ["repl-backlog-size", MIN_REPLICAS];
+const PROMOTED_SETTINGS: [&str; 3] = ["repl-backlog-size", "maxmemory", MIN_REPLICAS];
 
 /// After the cut: the new one's configuration is saved, and everybody follows. Returns whether the old one is warm.
 pub(super) async fn complete(pair: &mut Pair, cut: &Cut<'_>, others: &[Server], options: &Options) -> Result<bool> {

@@ -13,7 +13,7 @@ use super::{
     guard::{Guard, Job},
     login::Login,
     preflight,
-    prepare::prepare,
+    prepare::{prepare, stop_pings},
     replicas::others,
     route,
 };
@@ -287,6 +287,7 @@ async fn cut(call: &Call, pair: &mut Pair, to: Side, options: &Options) -> Resul
         let note = |planned: Vec<String>| planned.into_iter().for_each(|action| pair.run.action(action));
         note(hooks.planned(&[Moment::Before]));
         prepare(pair, &demoted, &promoted, &handover, options).await?;
+        stop_pings(&journal, &demoted).await?;
         note(cut.planned());
         note(hooks.planned(&[Moment::Promoted, Moment::After]));
         return Ok(Done { warm: !handover.fenced, ..Done::default() });

@@ -38,13 +38,10 @@ pub(super) async fn prepare(
     let journal = &pair.journal;
     // Or its configuration file would have it.
     verify::put_back(pair, promoted).await?;
-    let config = promoted.config(&["repl-backlog-size", MIN_REPLICAS]).await?;
-    let number = |name: &str| config.get(name).and_then(|value| value.parse::<u64>().ok());
-    if number("repl-backlog-size").is_some_and(|size| size < options.backlog_bytes) {
-        promoted.raise(journal, "repl-backlog-size", &options.backlog_bytes.to_string()).await?;
-    }
+    widen_backlog(journal, promoted, options.backlog_bytes).await?;
     // Right after its promotion nobody follows it yet, and it would refuse all writes.
-    if number(MIN_REPLICAS).is_some_and(|wanted| wanted > 0) {
+    let config = promoted.config(&[MIN_REPLICAS]).await?;
+    if config.get(MIN_REPLICAS).and_then(|wanted| wanted.parse().ok()).is_some_and(|wanted: u64| wanted > 0) {
         promoted.raise(journal, MIN_REPLICAS, "0").await?;
     }
     if let Plan::Sentinel(watch) = &handover.plan {
@@ -55,8 +52,33 @@ pub(super) async fn prepare(
     if demoted.side == Side::Source {
         fuse(pair, demoted).await?;
     }
-    lift_memory_limit(journal, demoted).await?;
+    lift_memory_limit(journal, demoted).await
+}
+
+/// From now on no PING moves the demoted one's offset. Not before the moment of the cut: replicas of a master without traffic
+/// take it for dead when they have heard nothing for `repl-timeout`.
+pub(super) async fn stop_pings(journal: &Journal, demoted: &Server) -> Result<()> {
     demoted.raise(journal, "repl-ping-replica-period", NO_PINGS).await
+}
+
+/// Gives the promoted one a backlog that holds what the old one may miss. It counts as used memory, up to its size from 7.0 on
+/// and as a whole before: so that it takes no room from the data, `maxmemory` rises by as much.
+async fn widen_backlog(journal: &Journal, promoted: &Server, wanted: u64) -> Result<()> {
+    let present = promoted.config(&["repl-backlog-size", "maxmemory"]).await?;
+    let raised = promoted.raised(journal)?;
+    let first = |name: &str| {
+        let original =
+            raised.iter().find(|(_, parameter, _)| parameter == name).and_then(|(_, _, first)| first.as_ref());
+        original.or(present.get(name)).and_then(|value| value.parse::<u64>().ok()).unwrap_or_default()
+    };
+    let (size, limit) = (first("repl-backlog-size"), first("maxmemory"));
+    if size >= wanted {
+        return Ok(());
+    }
+    if limit > 0 {
+        promoted.raise(journal, "maxmemory", &(limit + wanted - size).to_string()).await?;
+    }
+    promoted.raise(journal, "repl-backlog-size", &wanted.to_string()).await
 }
 
 /// What Sentinel is to make of the two if it comes to that.

@@ -11,6 +11,7 @@ use crate::{
     decide::{findings, stage::Stage},
     error::{Code, Error, Result, State},
     facts::{Facts, finish, step_result},
+    journal::Record,
     pair::{Pair, log_in, see},
     redirect::Redirect,
     run::Deadline,
@@ -67,9 +68,9 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     let users = compare_users(source, target).await?;
     if examined.stage == Some(Stage::Following) && is_linked(&pair).await? {
         // Made a replica by hand, it may lack the users; and whoever began this may have died or been interrupted.
-        carry_users(target, &users).await?;
-        if target.replication().await?.syncing {
-            widen_output_buffer(&pair, source).await?;
+        let pair = carry_users(call, pair, &users).await?;
+        if pair.target()?.replication().await?.syncing {
+            widen_output_buffer(&pair, pair.source()?).await?;
         }
         let after = pair.facts().await;
         return Ok(finish(call, true, users, before, after));
@@ -78,7 +79,8 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
     let route = route(source, ports)?;
     let login = find_login(&pair, target, source, ports, options.login.as_ref()).await?;
     set_login(&pair, target, login.as_ref(), route.tls).await?;
-    carry_users(target, &users).await?;
+    let pair = carry_users(call, pair, &users).await?;
+    let (source, target) = (pair.source()?, pair.target()?);
     prove_way_back(call, &pair, options.login.as_ref()).await?;
     // One that follows without a link was restarted with a login that does not let it in, such as a fuse. With the right
     // one it links by itself.
@@ -183,17 +185,34 @@ async fn compare_users(source: &Server, target: &Server) -> Result<Differences> 
     })
 }
 
-/// Carries ACL users over, with hashed passwords. Users that only the target has stay.
-async fn carry_users(target: &Server, users: &Differences) -> Result<()> {
-    for (name, rules) in &users.carry {
+/// Carries ACL users over, with hashed passwords. Users that only the target has stay. Returns the pair with which to go on:
+/// a user who is carried may have other rights from then on, or none.
+async fn carry_users(call: &Call, pair: Pair, users: &Differences) -> Result<Pair> {
+    let target = pair.target()?;
+    let run_id = target.identity.run_id.clone();
+    if users.carry.is_empty() && !pair.journal.carries_users(&run_id)? {
+        return Ok(pair);
+    }
+    let has_file = target.config(&["aclfile"]).await?.get("aclfile").is_some_and(|file| !file.is_empty());
+    if !call.run.dry {
+        pair.journal.append(&Record::CarryingUsers { run_id: run_id.clone() })?;
+    }
+    let ourselves = target.endpoint.user.as_deref().unwrap_or("default");
+    let (own, others): (Vec<_>, Vec<_>) = users.carry.iter().partition(|(name, _)| *name == ourselves);
+    for (name, rules) in others.into_iter().chain(own) {
         target.set_user(name, rules).await?;
     }
-    let has_file =
-        || async { Ok::<_, Error>(target.config(&["aclfile"]).await?.get("aclfile").is_some_and(|f| !f.is_empty())) };
-    if !users.carry.is_empty() && has_file().await? {
-        target.change(&Command::new(["ACL", "SAVE"])).await?;
+    let pair = match call.run.dry {
+        true => pair,
+        false => call.find_alone().await?,
+    };
+    if has_file {
+        pair.target()?.change(&Command::new(["ACL", "SAVE"])).await?;
     }
-    Ok(())
+    if !call.run.dry {
+        pair.journal.append(&Record::CarriedUsers { run_id })?;
+    }
+    Ok(pair)
 }
 
 /// Logs in to the target as the warm source will, while nothing depends on it yet. The users have just been carried, so the

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use serde_json::{Map, Value};
 
 use super::Call;
@@ -53,11 +54,17 @@ pub async fn report(call: &Call, options: &Options) -> Result<Report> {
     let data = fields(&account)?;
     let mut changed = false;
     for (option, path, text) in wished(options, &account)? {
-        if fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        let is_file = fs::metadata(path).map_or(true, |about| about.is_file());
+        if is_file && fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
             continue;
         }
         if !call.run.dry {
-            write(path, &text).map_err(|e| {
+            let to = path.to_owned();
+            // Whoever reads a pipe may let it wait.
+            let writing =
+                tokio::task::spawn_blocking(move || if is_file { write(&to, &text) } else { pass_on(&to, &text) });
+            let written = call.run.interruptible(writing).await?;
+            written.unwrap_or_else(|ended| Err(io::Error::other(ended))).map_err(|e| {
                 Error::input(option, format!("{} can't be written: {e}", path.display()))
                     .remedy("give a path in a folder that exists and can be written")
             })?;
@@ -108,6 +115,8 @@ fn not_made(why: impl std::fmt::Display) -> Error {
 /// Whoever reads it finds the old file or the new one, and never half of one. One that was there keeps its mode; a new one
 /// may be read by all, as node_exporter has to.
 fn write(path: &Path, text: &str) -> io::Result<()> {
+    // A link stays one.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_owned();
     let mode = fs::metadata(path).map_or(0o644, |old| old.permissions().mode() & 0o777);
     name.push(format!(".{}.new", std::process::id()));
@@ -121,4 +130,13 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     written().inspect_err(|_| {
         let _ = fs::remove_file(&new);
     })
+}
+
+/// To a pipe, a terminal or a device there is only one way.
+fn pass_on(path: &Path, text: &str) -> io::Result<()> {
+    // A pipe that nobody reads would keep us in `open`.
+    let at_once = OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = fs::OpenOptions::new().write(true).custom_flags(at_once).open(path)?;
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    file.write_all(text.as_bytes())
 }

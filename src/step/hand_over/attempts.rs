@@ -18,7 +18,7 @@ use crate::{
     pair::Pair,
     run::Event,
     server::{Command, Server},
-    step::{at, moment::good_moment},
+    step::{at, moment::good_moment, prepare::stop_pings},
 };
 
 /// For how long at least writes flow between two attempts.
@@ -34,6 +34,7 @@ pub(super) async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) 
         let moment = good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience);
         // Nothing has been demoted yet.
         moment.await.map_err(|error| error.state(State::Undone))?;
+        stop_pings(&pair.journal, cut.demoted).await.map_err(|error| error.state(State::Undone))?;
         let moment = Phase { name: "moment", microseconds: waiting.elapsed().as_micros() as u64 };
         cut.limits = limits(options, cut.handover, done.attempts);
         let holds = cut.handover.plan.holds() || cut.hooks.has(Moment::Paused);

@@ -284,8 +284,7 @@ impl Comparison {
         self.compared += 1;
         self.differing += 1;
         if self.differing <= self.most as u64 {
-            let name = String::from_utf8_lossy(&key.name);
-            self.differences.push(format!("key {name:?} of database {}: {what}", key.database));
+            self.differences.push(format!("key {} of database {}: {what}", shown(&key.name), key.database));
         }
     }
 
@@ -299,6 +298,20 @@ impl Comparison {
         let all = self.detectable_share == Some(0.0) && self.unsettled == 0 && self.not_comparable.is_empty();
         let enough = self.attempts > 0 && (all || level != Level::Full);
         enough && self.differences.is_empty() && self.differing == 0
+    }
+}
+
+/// A key's name for people: in quotes, without what is not printable, and not endless. Two that differ in bytes that are no
+/// text look different.
+fn shown(name: &[u8]) -> String {
+    const MOST: usize = 200;
+    let text = match std::str::from_utf8(name) {
+        Ok(text) => format!("{text:?}"),
+        Err(_) => format!("\"{}\"", name.escape_ascii()),
+    };
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...\" ({} bytes)", &text[..end], name.len()),
+        None => text,
     }
 }
 
