@@ -130,6 +130,17 @@ def test_something_else_than_redis_answers(pair: Pair) -> None:
         thread.join()
 
 
+def test_one_that_takes_no_more_clients(pair: Pair) -> None:
+    pair.source.call("CONFIG", "SET", "maxclients", 1)
+    with (
+        socket.create_connection(("127.0.0.1", pair.source.port)),
+        pytest.raises(ConnectionFailed) as failed,
+    ):
+        rb.status(**pair.given)
+    assert failed.value.reason == "no_answer"
+    assert "maxclients" in str(failed.value)
+
+
 @pytest.mark.parametrize("name", ["source", "target"])
 def test_a_wrong_password(server: ServerFactory, journal_dir: Path, name: str) -> None:
     servers = {"source": server("redis-7.0", password="right"), "target": server("redis-8.0")}

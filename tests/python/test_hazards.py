@@ -81,6 +81,44 @@ def test_a_larger_backlog_of_the_operators_own_is_left_alone(pair: Pair) -> None
     assert not [line for line in rb.status(**pair.given).raised if "backlog" in line]
 
 
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
+def test_the_backlog_takes_no_room_from_the_data(pair: Pair, policy: str) -> None:
+    """It counts as memory used: a cache that is full would be evicted for it."""
+    limit = 60 << 20
+    for one in (pair.source, pair.target):
+        one.call("CONFIG", "SET", "maxmemory", limit)
+        one.call("CONFIG", "SET", "maxmemory-policy", policy)
+    with pair.source.client() as client:
+        for n in range(40):
+            client.set(f"large:{n}", "x" * (1 << 20))
+    pair.follow(0)
+    assert rb.switchover(**pair.given).warm
+    with pair.target.client() as client:
+        for _ in range(120):
+            client.set("again", "y" * (1 << 20))
+    assert pair.target.client().dbsize() == 41
+    assert pair.target.info("stats")["evicted_keys"] == 0
+    assert rb.rollback(**pair.given).warm
+    assert int(config(pair.source, "maxmemory")) == limit
+    assert rb.switchover(**pair.given).warm
+    assert int(config(pair.target, "maxmemory")) > limit + (200 << 20)
+    rb.retire(**pair.given)
+    assert int(config(pair.target, "maxmemory")) == limit
+    assert pair.target.client().dbsize() == 41
+    assert pair.target.info("stats")["evicted_keys"] == 0
+
+
+def test_fewer_clients_than_are_connected(pair: Pair) -> None:
+    pair.target.call("CONFIG", "SET", "maxclients", 20)
+    assert "maxclients_differs" in codes(rb.preflight(**pair.given))
+    clients = [at_public(pair) for _ in range(20)]
+    assert all(client.ping() for client in clients)
+    with fails(rb.Refused, "maxclients_too_small", pair.target):
+        rb.replicate(**pair.given)
+    for client in clients:
+        client.close()
+
+
 def test_a_target_without_room_is_refused_before_it_could_evict(pair: Pair) -> None:
     """A replica over its limit keeps everything, and evicts the moment it is promoted."""
     put(pair.source, 200)
@@ -318,6 +356,12 @@ def test_a_hundred_databases(server: ServerFactory, journal_dir: Path) -> None:
     narrow = Pair(source, server("redis-8.0"), journal_dir)
     with fails(rb.Refused, "databases_too_few", narrow.source, narrow.target):
         rb.replicate(**narrow.given)
+    # Nor while they are empty: what comes meanwhile would go to another one.
+    source.call("FLUSHALL")
+    with fails(rb.Refused, "databases_too_few", narrow.source, narrow.target):
+        rb.replicate(**narrow.given)
+    for db in range(100):
+        source.call("SET", f"of:{db}", db, db=db)
     pair = Pair(source, server("redis-8.0", databases=100), journal_dir)
     pair.switch(0)
     assert [pair.target.call("GET", f"of:{db}", db=db) for db in (0, 50, 99)] == ["0", "50", "99"]

@@ -94,7 +94,17 @@ def test_a_fork_is_waited_for_as_long_as_patience_lasts(
     assert "0.2 seconds" in str(failure.value)
     # The operator waits until it has finished: the switchover does so by itself.
     heard: list[dict[str, Any]] = []
-    done = rb.switchover(**pair.given, on_event=heard.append)
+    periods: set[str] = set()
+
+    def hear(event: dict[str, Any]) -> None:
+        heard.append(event)
+        if event["event"] == "waiting":
+            # Replicas that hear nothing for repl-timeout take their master for dead.
+            got = pair.source.call("CONFIG", "GET", "repl-ping-replica-period")
+            periods.add(got["repl-ping-replica-period"])
+
+    done = rb.switchover(**pair.given, on_event=hear)
+    assert periods == {"10"}
     assert moment_ms(done) > 100
     assert any(said in event["found"] for event in heard if event["event"] == "waiting")
     assert (done.warm, done.attempts) == (True, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -149,6 +150,27 @@ def test_no_secret_is_in_it(server: ServerFactory, journal_dir: Path, tmp_path: 
     rb.upgrade(**pair.given, quiet_for=0.1)
     told = rb.report(**pair.given, html=tmp_path / "page.html")
     assert SECRET not in (tmp_path / "page.html").read_text() + json.dumps(told.as_dict())
+
+
+def test_to_a_pipe_and_a_link(pair: Pair, tmp_path: Path) -> None:
+    """Neither is replaced by a file, nor is what is never read waited for."""
+    rb.preflight(**pair.given)
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link", tmp_path / "file"
+    os.mkfifo(pipe)
+    with pytest.raises(rb.InvalidInput, match="json: "):
+        rb.report(**pair.given, json=pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert rb.report(**pair.given, json=pipe).changed
+        assert json.loads(os.read(reader, 1 << 20))["outcome"] == "nothing"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    file.touch()
+    link.symlink_to(file)
+    assert rb.report(**pair.given, json=link).changed
+    assert link.is_symlink()
+    assert json.loads(file.read_text())["outcome"] == "nothing"
 
 
 def test_a_file_that_can_t_be_written(pair: Pair, tmp_path: Path) -> None:

@@ -84,6 +84,42 @@ def test_the_way_back_is_proven_before_the_sync(server: ServerFactory, journal_d
     assert rb.upgrade(**pair.given, quiet_for=0.1).stage == "switched"
 
 
+def test_the_default_user_off(server: ServerFactory, journal_dir: Path, tmp_path: Path) -> None:
+    """We come to the target as that user, and go on as the source's."""
+    source = server("redis-7.0")
+    (tmp_path / "target.acl").touch()
+    target = server("redis-8.0", aclfile=str(tmp_path / "target.acl"))
+    source.call("ACL", "SETUSER", "admin", "on", f">{SECRET}", "~*", "&*", "+@all")
+    # What reads the servers' state in a test comes as the default user.
+    with source.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", "off", "resetkeys", "-@all")
+        login = rb.Endpoint(port=source.port, user="admin", password=SECRET)
+        done = rb.upgrade(source=login, target=target.url, journal_dir=journal_dir, quiet_for=0.1)
+    assert done.stage == "switched"
+    assert "user default off" in (tmp_path / "target.acl").read_text()
+
+
+def test_users_that_could_not_be_saved_are_saved_by_the_rerun(
+    server: ServerFactory, journal_dir: Path, tmp_path: Path
+) -> None:
+    """Otherwise the target would come back from a restart without them, open to all."""
+    file = tmp_path / "acl" / "target.acl"
+    file.parent.mkdir()
+    file.touch()
+    source, target = server("redis-7.0"), server("redis-8.0", aclfile=str(file))
+    source.call("ACL", "SETUSER", "app", "on", f">{SECRET}", "~app:*", "+get")
+    pair = Pair(source, target, journal_dir)
+    file.parent.rename(tmp_path / "away")
+    with pytest.raises(rb.BatonError, match="ACL SAVE"):
+        rb.replicate(**pair.given)
+    assert "app" in users(target)
+    (tmp_path / "away").rename(file.parent)
+    assert "app" not in file.read_text()
+    rb.replicate(**pair.given)
+    assert "user app" in file.read_text()
+    assert "ACL SAVE" not in " ".join(rb.replicate(**pair.given).actions)
+
+
 @pytest.mark.parametrize(("from_file", "to_file"), [(True, False), (False, True), (True, True)])
 def test_users_in_files_on_either_side(
     server: ServerFactory, journal_dir: Path, tmp_path: Path, *, from_file: bool, to_file: bool
