@@ -293,10 +293,10 @@ impl Journal {
         let mut raised: Vec<(String, Option<String>)> = Vec::new();
         for record in self.records()? {
             match record {
-                Record::Raised { run_id, parameter, original } if run_id == server => {
-                    if raised.iter().all(|(known, _)| *known != parameter) {
-                        raised.push((parameter, original));
-                    }
+                Record::Raised { run_id, parameter, original }
+                    if run_id == server && raised.iter().all(|(known, _)| *known != parameter) =>
+                {
+                    raised.push((parameter, original));
                 }
                 Record::Restored { run_id, parameter } if run_id == server => {
                     raised.retain(|(known, _)| *known != parameter);

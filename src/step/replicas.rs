@@ -10,7 +10,7 @@ use crate::{
     journal::Handover,
     pair::Pair,
     run::Deadline,
-    server::{Command, Server, info::Replication},
+    server::{Command, Server, config::ANNOUNCED, info::Replication},
 };
 
 /// A replica that lost its master looks for it once a second.
@@ -38,9 +38,11 @@ pub(super) async fn others(pair: &Pair, demoted: &Server, promoted: &Server) -> 
             Err(error) => unasked.push((at, error)),
         }
     }
+    let announced = promoted.config(&[ANNOUNCED]).await?.get(ANNOUNCED).and_then(|port| port.parse().ok());
+    let its_port = announced.filter(|port| *port != 0).unwrap_or(promoted.endpoint.port);
     for (at, error) in unasked {
         // Behind a proxy or a translated address it may be the promoted one itself.
-        if promoted_is_listed || at.port != promoted.endpoint.port {
+        if promoted_is_listed || at.port != its_port {
             pair.run.warn(format!(
                 "the replica at {at} could not be asked ({}): see that it follows the new master before retire",
                 error.found
