@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,16 +17,15 @@ from .output import err, out
 from .parameters import as_typed
 from .perform import NotConfirmed, Stopped, perform
 from .servers import HOW_TO_LOG_IN
+from .stop import Stop
 from .verbs import VERBS
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from .verbs import Verb
 
 SHELLS = ("bash", "zsh", "fish")
-# As a step that was stopped says it.
-STATE = re.compile(r"\((unchanged|undone|interrupted)")
+# As a step that was stopped says it: at the end, since before it may stand what another one said.
+STATE = re.compile(r"\((unchanged|undone|interrupted)[^()]*\)$")
 
 
 @click.group(
@@ -61,7 +59,7 @@ def completion(shell: str) -> None:
 
 def _add(verb: Verb) -> None:
     def callback(**values: Any) -> int:  # noqa: ANN401 # as click has them
-        return perform(verb, values, VERBS)
+        return perform(verb, values, VERBS, click.get_current_context().obj)
 
     cli.add_command(VerbCommand(verb, callback))
 
@@ -69,21 +67,6 @@ def _add(verb: Verb) -> None:
 for _verb in VERBS:
     _add(_verb)
 cli.add_command(cli.commands.pop("completion"))  # the last in the list
-
-
-class Stop:
-    """Ctrl-C, a closed terminal, a supervisor: the step ends at its next safe point."""
-
-    def __init__(self) -> None:
-        """Listen from now on, but not to what the caller has us ignore."""
-        self.signal = signal.SIGINT
-        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(one) is not signal.SIG_IGN:
-                signal.signal(one, self._stop)
-
-    def _stop(self, number: int, _: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-        raise KeyboardInterrupt
 
 
 # What click since 8.2 says of a command without arguments: its help. Before, that was no error.
@@ -97,8 +80,7 @@ def run(arguments: list[str]) -> int:
     stop = Stop()
     as_json = "--json" in arguments
     try:
-        done = cli.main(arguments, prog_name="redis-baton", standalone_mode=False)
-        status = done if isinstance(done, int) else Exit.DONE
+        status = _run(arguments, stop)
     except BatonError as error:
         _fail(_facts(error), as_json=as_json)
         if error.reason == "auth_failed":
@@ -123,10 +105,20 @@ def run(arguments: list[str]) -> int:
         _fail(facts, as_json=as_json)
         status = 128 + stop.signal
     except (KeyboardInterrupt, click.Abort):
-        # At a question, or where no step ran.
+        # At a question, or in another place before a step that may send anything.
         _fail(_of_itself("cancelled", "stopped, nothing was sent (unchanged)"), as_json=as_json)
         status = 128 + stop.signal
+    stop.listen_no_more()
     return int(status)
+
+
+def _run(arguments: list[str], stop: Stop) -> int:
+    try:
+        done = cli.main(arguments, prog_name="redis-baton", standalone_mode=False, obj=stop)
+    finally:
+        # What is left is to say how it ended.
+        stop.raises = False
+    return done if isinstance(done, int) else Exit.DONE
 
 
 def _facts(error: BatonError) -> dict[str, Any]:

@@ -21,17 +21,18 @@ from .parameters import ARGUMENTS, WISHES, parameters_of
 from .plan import against, plan, question
 from .plan import servers as servers_table
 from .settings import Settings
-from .view import view_for
+from .view import View, view_for
 from .words import verb_of, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .stop import Stop
     from .verbs import Verb
 
 Values = dict[str, Any]
-AT_ITS_END = (
-    "stopped when the step was at its end; `redis-baton status` says how things stand "
+AT_ITS_EDGE = (
+    "stopped just as the step began or ended; `redis-baton status` says how things stand "
     "(interrupted: run the same thing again)"
 )
 # Whose plan needs what `preflight` finds.
@@ -46,7 +47,7 @@ class Stopped(Exception):
     """A step was stopped from outside; its text says in what state that left things."""
 
 
-def perform(verb: Verb, values: Values, verbs: Sequence[Verb]) -> int:
+def perform(verb: Verb, values: Values, verbs: Sequence[Verb], stop: Stop) -> int:
     """Run it, and return the exit status of one that ended well."""
     passwords.take_ours()
     ours = {name: values.pop(name) for name in NOT_OF_STEP}
@@ -69,7 +70,7 @@ def perform(verb: Verb, values: Values, verbs: Sequence[Verb]) -> int:
     if verb.asks(wishes):
         _ask(call, yes=ours["yes"], commands=ours["verbose"])
     with view_for(quiet=ours["quiet"], verbose=ours["verbose"]) as view:
-        result = call.run(on_event=view)
+        result = call.run(view, stop)
     return _show(call, result, as_json=ours["as_json"])
 
 
@@ -81,25 +82,38 @@ class _Call:
         self.wishes = wishes
         self._arguments = arguments
 
-    def run(self, **more: Any) -> Values:  # noqa: ANN401 # a step's arguments
-        """Run it, and return its result as plain facts."""
-        return self._run(self.step, self._arguments | more)
+    def run(self, view: View, stop: Stop) -> Values:
+        """Run it, and return its result as plain facts; from its end on signals are passed over."""
+        try:
+            try:
+                result = getattr(rb, self.step)(**self._arguments, on_event=view)
+            finally:
+                stop.raises = False
+        except KeyboardInterrupt as stopped:
+            # Where the signal came when the step had failed, what it has said counts.
+            if isinstance(stopped.__context__, rb.BatonError):
+                raise stopped.__context__ from None
+            raise Stopped(str(stopped) or AT_ITS_EDGE) from None
+        facts: Values = result.as_dict()
+        return facts
+
+    def planned(self) -> Values:
+        """Return what it says it would do; nothing is sent."""
+        return self._look(self.step, self._arguments)
 
     def preflight(self) -> Values | None:
         """Run the preflight with what it takes of these arguments, where a plan needs it."""
         if self.step not in WITH_PREFLIGHT:
             return None
         taken = inspect.signature(rb.preflight).parameters
-        arguments = {name: v for name, v in self._arguments.items() if name in taken}
-        # What is only planned leaves nothing behind, not even in the chronicle.
-        return self._run("preflight", {**arguments, "dry_run": True})
+        return self._look(
+            "preflight", {name: v for name, v in self._arguments.items() if name in taken}
+        )
 
     @staticmethod
-    def _run(step: str, arguments: Values) -> Values:
-        try:
-            facts: Values = getattr(rb, step)(**arguments).as_dict()
-        except KeyboardInterrupt as stop:
-            raise Stopped(str(stop) or AT_ITS_END) from None
+    def _look(step: str, arguments: Values) -> Values:
+        # What is only planned leaves nothing behind, not even in the chronicle.
+        facts: Values = getattr(rb, step)(**{**arguments, "dry_run": True}).as_dict()
         return facts
 
 
@@ -152,7 +166,7 @@ def _plan(call: _Call, *, as_json: bool) -> int:
         out("\nThis would be refused, and nothing changed\n")
         out("\n".join(against(preflight, None)))
         return Exit.REFUSED
-    result = call.run(dry_run=True)
+    result = call.planned()
     if as_json:
         return _show(call, result, as_json=True)
     if call.step not in CHANGES and not result["changed"]:
@@ -175,7 +189,7 @@ def _ask(call: _Call, *, yes: bool, commands: bool) -> None:
     preflight = call.preflight()
     if preflight is not None and not preflight["ok"]:
         err("\n".join(against(preflight, None)))
-    result = call.run(dry_run=True)
+    result = call.planned()
     if not result["changed"]:
         return
     text = plan(call.step, result, preflight, call.wishes, commands=commands)
