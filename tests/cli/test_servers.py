@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.common import PASSWORD, Terminal, baton, begin, of
+from tests.cli.common import PASSWORD, RUN_TIME, Terminal, baton, begin, of
 from tests.support.servers import eventually
 
 if TYPE_CHECKING:
@@ -35,6 +35,26 @@ def test_a_password_by_environment_or_file(pair: Pair, tmp_path: Path) -> None:
         wrong = baton("status", *of(pair), "--password-file", file)
         assert wrong.status == 2
         assert said in wrong.err
+
+
+def test_a_password_from_a_pipe_is_for_both(pair: Pair, tmp_path: Path) -> None:
+    """As `--password-file <(command)` or `command | redis-baton ... /dev/stdin` gives it."""
+    of_servers = "".join(
+        f'[servers.{side}]\nurl = "redis://{one.address}"\npassword_file = "/dev/stdin"\n'
+        for side, one in (("source", pair.source), ("target", pair.target))
+    )
+    file = written(tmp_path, of_servers)
+    for words in (
+        ["status", *of(pair), "--password-file", "/dev/stdin"],
+        ["status", "source", "target", "--config", file, "--journal-dir", pair.journal_dir],
+    ):
+        process = begin(*words, stdin=subprocess.PIPE)
+        try:
+            out, err = process.communicate(f"{PASSWORD}\n", timeout=RUN_TIME)
+        finally:
+            process.kill()
+        assert (process.returncode, err) == (0, "")
+        assert "Redis 8.0" in out
 
 
 def test_a_password_in_a_url_works_and_is_warned_about(pair: Pair) -> None:

@@ -21,6 +21,7 @@ OURS = (
 )
 
 _taken: dict[str, str] = {}
+_read: dict[Path, str] = {}
 
 
 def of_side(side: str) -> str:
@@ -42,7 +43,16 @@ def take_ours() -> None:
 
 
 def from_file(path: Path) -> str:
-    """Return the first line of a file; raises `ValueError` with what is wrong with it."""
+    """Return the first line of a file; raises `ValueError` with what is wrong with it.
+
+    Each is read once: a pipe has nothing for a second server.
+    """
+    if path not in _read:
+        _read[path] = _first_line(path)
+    return _read[path]
+
+
+def _first_line(path: Path) -> str:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
