@@ -273,6 +273,26 @@ def test_who_reads_may_go_away(pair: Pair) -> None:
     assert "standard output can't be written: No space left" in complained
 
 
+@pytest.mark.parametrize("closed", [[1], [2], [0, 1, 2]])
+def test_what_is_closed_from_the_beginning_stops_nothing(pair: Pair, closed: list[int]) -> None:
+    put(pair.source, 10)
+
+    def close() -> None:
+        for one in closed:
+            os.close(one)
+
+    asked = begin("upgrade", *of(pair), preexec_fn=close)
+    asked.communicate(timeout=RUN_TIME)
+    assert (asked.returncode, pair.roles) == (3, ("master", "master"))
+    process = begin("upgrade", *of(pair), "--yes", "--quiet-for", "100ms", preexec_fn=close)
+    out, err = process.communicate(timeout=RUN_TIME)
+    assert (process.returncode, pair.roles) == (0, ("slave", "master")), err
+    assert ("The new server serves" in out, "switchover: " in err) == (
+        1 not in closed,
+        2 not in closed,
+    )
+
+
 def test_a_probe_says_what_a_client_saw(pair: Pair, tmp_path: Path) -> None:
     put(pair.source, 100)
     done = baton("upgrade", *of(pair), "--yes", "--probe", "--quiet-for", "100ms")

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 NEEDED = {"click", "rich", "tomli"}
 
 
+def _lead_closed_streams_nowhere() -> None:
+    """Open what the caller has closed: its number would go to the next file or connection."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = open(  # noqa: PTH123, SIM115 # for as long as the process lives
+                os.devnull, mode, encoding="utf-8", errors="replace"
+            )
+            setattr(sys, name, nowhere)
+
+
 def main() -> int:
     """Run the command line, and return the exit status."""
     try:
+        _lead_closed_streams_nowhere()
         try:
             from .app import run  # noqa: PLC0415 # what it needs may be missing
         except ModuleNotFoundError as error:
