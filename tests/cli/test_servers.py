@@ -138,6 +138,22 @@ def test_tls(server: ServerFactory, certificates: Certificates) -> None:
     assert taken.status == 0, taken.err
 
 
+def test_where_the_password_for_replication_goes_is_said_as_it_is_here(pair: Pair) -> None:
+    words = of(pair)
+    missing = baton("replicate", *words, "--replication-user", "repl")
+    assert missing.status == 2
+    assert "$REDIS_BATON_REPLICATION_PASSWORD: is missing" in missing.err
+    pair.target.call("CONFIG", "SET", "masterauth", "of another")
+    wrong = baton("replicate", *words)
+    assert wrong.status == 3
+    assert "give --replication-user and $REDIS_BATON_REPLICATION_PASSWORD, or set" in wrong.err
+    assert "replication_password" not in missing.err + wrong.err
+    pair.source.call("ACL", "SETUSER", "repl", "on", ">of-repl", "+psync", "+replconf", "+ping")
+    given = {"REDIS_BATON_REPLICATION_PASSWORD": "of-repl"}
+    done = baton("replicate", *words, "--replication-user", "repl", **given)
+    assert done.status == 0, done.err
+
+
 def written(folder: Path, text: str) -> Path:
     file = folder / "pair.toml"
     file.write_text(text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import click
 
-from . import gather
+from . import gather, passwords
 from .kinds import DURATION, SIZE, Measure, StepName
 from .servers import OF_LOGIN
 from .words import verb_of
@@ -175,10 +175,11 @@ ARGUMENTS: dict[tuple[str, str], str] = {
 
 # As the library's sentences call them: those with a name that is no word. What is quoted, or part
 # of a path or of another name, only happens to be called so.
-_NAMED = [name for name in (*WISHES, *OF_LOGIN) if "_" in name]
+_TYPED = {name: f"--{verb_of(name)}" for name in (*WISHES, *OF_LOGIN) if "_" in name}
+_TYPED["replication_password"] = f"${passwords.REPLICATION}"
 _SAID = re.compile(
     r"""(?P<quoted>"(?:[^"\\]|\\.)*"|(?<!\w)'[^']*'(?!\w)|`[^`]*`)"""
-    rf"|(?<![\w/.-])(?:or (?P<force>force)|redirect=(?P<way>\w+)|(?P<name>{'|'.join(_NAMED)}))"
+    rf"|(?<![\w/.-])(?:or (?P<force>force)|redirect=(?P<way>\w+)|(?P<name>{'|'.join(_TYPED)}))"
     r"(?![\w/-]|\.\w)"
 )
 
@@ -191,7 +192,7 @@ def as_typed(sentence: str) -> str:
             return found[0]
         if found["force"]:
             return "or --force"
-        return f"--redirect {found['way']}" if found["way"] else f"--{verb_of(found['name'])}"
+        return f"--redirect {found['way']}" if found["way"] else _TYPED[found["name"]]
 
     return _SAID.sub(typed, sentence)
 
