@@ -1,4 +1,4 @@
-"""An argument of a wrong type is bad input like any other: a reason code and one sentence."""
+"""An argument that is wrong as such is bad input like any other: a reason code and one sentence."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ if TYPE_CHECKING:  # typing costs the import of this package more than the rest 
 
 
 def checked(step: Callable[P, R]) -> Callable[P, R]:
-    """Let a step raise `InvalidInput` where the interpreter would raise `TypeError`."""
+    """Let a step raise `InvalidInput` also where the interpreter would raise `TypeError`."""
 
     @wraps(step)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         on_event = kwargs.get("on_event")
         if on_event is not None and not callable(on_event):
             raise wrong(f"on_event: is {type(on_event).__name__}, which can't be called")
+        # Taken for the current folder it would scatter what a rerun looks for.
+        if kwargs.get("journal_dir") == "":
+            raise wrong("journal_dir: names no folder; leave it out for the default one")
         try:
             return step(*args, **kwargs)
         except (TypeError, OverflowError) as error:

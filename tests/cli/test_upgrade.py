@@ -167,6 +167,23 @@ def test_bad_usage_is_named_by_a_click_that_knows_less() -> None:
     assert "SOURCE: 'here' is neither" in wrong.stderr
 
 
+def test_a_folder_for_journals_that_has_no_name(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "pair.toml"
+    file.write_text('[options]\njournal_dir = ""\n')
+    before = {*tmp_path.iterdir()}
+    servers = (pair.source.address, pair.target.address)
+    for given in (("--journal-dir", ""), ("--config", file)):
+        for verb in ("replicate", "plan", "status"):
+            wrong = baton(verb, *servers, *given)
+            assert (wrong.status, wrong.out) == (2, "")
+            (sentence,) = wrong.err.splitlines()
+            assert sentence.startswith("redis-baton: --journal-dir: names no folder; ")
+    assert {*tmp_path.iterdir()} == before
+
+
 def test_a_password_that_had_to_be_encoded_is_not_shown() -> None:
     wrong = baton("status", "ops:hun/ter2@host:6379", "a:1")
     assert wrong.status == 2
