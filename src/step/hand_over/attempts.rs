@@ -31,10 +31,17 @@ pub(super) async fn attempts(pair: &Pair, cut: &mut Cut<'_>, options: &Options) 
     loop {
         done.attempts += 1;
         let waiting = Instant::now();
-        let moment = good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience);
-        // Nothing has been demoted yet.
-        moment.await.map_err(|error| error.state(State::Undone))?;
-        stop_pings(&pair.journal, cut.demoted).await.map_err(|error| error.state(State::Undone))?;
+        let moment = async || {
+            let moment = good_moment(&pair.run, cut.demoted, cut.promoted, wanted, options.patience);
+            // Nothing has been demoted yet.
+            moment.await.map_err(|error| error.state(State::Undone))
+        };
+        moment().await?;
+        if done.attempts == 1 {
+            stop_pings(&pair.journal, cut.demoted).await.map_err(|error| error.state(State::Undone))?;
+            // That took long enough for the moment to pass.
+            moment().await?;
+        }
         let moment = Phase { name: "moment", microseconds: waiting.elapsed().as_micros() as u64 };
         cut.limits = limits(options, cut.handover, done.attempts);
         let holds = cut.handover.plan.holds() || cut.hooks.has(Moment::Paused);
