@@ -103,7 +103,9 @@ impl Server {
         let opening =
             run.interruptible(tokio::time::timeout(endpoint.connect_timeout, Self::open(run, side, called, endpoint)));
         match opening.await? {
-            Ok(Err(error)) if error.code == Code::TlsFailed && endpoint.tls.is_none() => {
+            Ok(Err(error))
+                if error.code == Code::TlsFailed && endpoint.tls.is_none() && endpoint.unix_socket.is_none() =>
+            {
                 match why_not(endpoint).await {
                     Some(why) => Err(why.at(format_args!("{called} {endpoint}"))),
                     None => Err(error),

@@ -107,7 +107,7 @@ pub async fn replicate(call: &Call, options: &Options) -> Result<Replicate> {
             call.run.warn(format!("what was raised for the sync could not be restored: {unrestored}"));
         }
         // Without a target nothing is to stay raised for it. One that goes on trying has its use of it.
-        if ![Code::SyncTimedOut, Code::Cancelled].contains(&error.code) {
+        if !follows || ![Code::SyncTimedOut, Code::Cancelled].contains(&error.code) {
             source.restore(&pair.journal, Some(&["client-output-buffer-limit"])).await?;
         }
         return Err(error);
