@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
@@ -28,9 +27,6 @@ const READ: usize = 64 << 10;
 
 /// How much room is kept for the next replies, at most.
 const MOST_KEPT: usize = 4 << 20;
-
-/// Arrays in arrays: those of `XRANGE` are three deep.
-const DEEPEST: usize = 8;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -296,21 +292,12 @@ pub fn bulk(reply: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What a reply holds; a refusal is nil. None where it is deeper than any reply there is.
-pub fn value(reply: &[u8]) -> Option<Value> {
-    nested(reply, DEEPEST)
-}
-
-fn nested(reply: &[u8], deeper: usize) -> Option<Value> {
-    Some(match reply {
-        [b'*', b'-', ..] => Value::Nil,
-        [b'*', ..] => {
-            let deeper = deeper.checked_sub(1)?;
-            Value::Array(elements(reply).map(|element| nested(element, deeper)).collect::<Option<_>>()?)
-        }
-        [b':', ..] => number(reply).map_or(Value::Nil, Value::Int),
-        _ => bulk(reply).map_or(Value::Nil, |bytes| Value::BulkString(bytes.to_vec())),
-    })
+/// The text of a word in a reply: a number's digits, and nothing of nil, which keeps its place among others.
+pub fn word(reply: &[u8]) -> &[u8] {
+    match reply {
+        [b':', ..] => &line(reply)[1..],
+        _ => bulk(reply).unwrap_or_default(),
+    }
 }
 
 /// How many elements an array has; 0 for another reply.
@@ -418,7 +405,7 @@ mod tests {
                     _ => break,
                 }
             }
-            value(&bytes);
+            word(&bytes);
             elements(&bytes).count();
             bulk(&bytes);
             number(&bytes);
@@ -426,15 +413,10 @@ mod tests {
     }
 
     #[test]
-    fn values_are_what_the_reply_holds() {
-        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let reply = b"*5\r\n$1\r\na\r\n:-7\r\n$-1\r\n*-1\r\n*2\r\n+b\r\n*0\r\n";
-        let inner = Value::Array(vec![text("b"), Value::Array(Vec::new())]);
-        let all = vec![text("a"), Value::Int(-7), Value::Nil, Value::Nil, inner];
-        assert_eq!(value(reply), Some(Value::Array(all)));
-        // Whoever sends the deepest nest there can be gets no stack for it.
-        let nest = [b"*1\r\n".repeat(1 << 10), b":1\r\n".to_vec()].concat();
-        assert_eq!(value(&nest), None);
+    fn a_word_is_its_text() {
+        let reply = b"*5\r\n$1\r\na\r\n:-7\r\n$-1\r\n*-1\r\n+b\r\n";
+        let words: Vec<_> = elements(reply).map(word).collect();
+        assert_eq!(words, [&b"a"[..], b"-7", b"", b"", b"b"]);
     }
 
     proptest! {

@@ -1,20 +1,15 @@
 //! What a key holds, read in pieces and remembered as hashes: neither a large value nor a secret one is kept.
 
-use std::{
-    fmt::Write,
-    hash::{BuildHasher, RandomState},
-};
-
-use redis::Value;
+use std::fmt::Write;
 
 use super::pieces::Pieces;
 use crate::{
     error::Result,
+    rdb::Seed,
     server::{
         Command, Said, Server,
         info::{Identity, Product, Version},
-        raw::{Raw, value},
-        text,
+        raw::{Raw, Replies, bulk, number},
     },
 };
 
@@ -33,7 +28,7 @@ pub struct Reader {
     absolute: bool,
     /// Whether both know all consumers: before 7.0 a replica is not told of those that got nothing.
     pub(super) consumers: bool,
-    hasher: RandomState,
+    seed: Seed,
 }
 
 /// What a key holds.
@@ -125,7 +120,7 @@ impl Reader {
     /// One that fits both.
     pub fn of(one: &Server, other: &Server) -> Self {
         let seven = tell_when(one, other);
-        Reader { absolute: seven, consumers: seven, hasher: RandomState::new() }
+        Reader { absolute: seven, consumers: seven, seed: Seed::random() }
     }
 
     /// Reads keys of the selected database. Keys of whatever size are read in pieces, all at the same pace.
@@ -139,11 +134,10 @@ impl Reader {
         let mut open = Vec::new();
         let field_expiry = knows_field_expiry(&raw.server().identity);
         let replies = ask(raw, &looks).await?;
-        for (n, (name, reply)) in names.iter().zip(replies.chunks(2)).enumerate() {
-            let (kind, expiry) = match reply {
-                [Some(kind), Some(Value::Int(expiry))] => (text(kind)?, *expiry),
-                _ => ("none".to_owned(), -1),
-            };
+        for (n, name) in names.iter().enumerate() {
+            let (kind, expiry) = (bulk(replies.of(2 * n)), number(replies.of(2 * n + 1)));
+            let (Some(kind), Some(expiry)) = (kind, expiry) else { return Err(raw.odd()) };
+            let kind = String::from_utf8_lossy(kind).into_owned();
             let pieces = Pieces::of(&kind, name, field_expiry, self);
             contents.push(Content {
                 foreign: (pieces.is_none() && kind != "none").then(|| kind.clone()),
@@ -159,10 +153,10 @@ impl Reader {
             let commands: Vec<Command> = open.iter().filter_map(|(_, pieces)| pieces.next()).collect();
             let replies = ask(raw, &commands).await?;
             let mut still = Vec::new();
-            for ((n, mut pieces), reply) in open.into_iter().zip(replies) {
-                match reply {
-                    Some(reply) => pieces.take(reply, self)?,
-                    None => contents[n].torn = true,
+            for (reply, (n, mut pieces)) in open.into_iter().enumerate() {
+                match replies.refusal(reply) {
+                    Some(_) => contents[n].torn = true,
+                    None => pieces.take(replies.of(reply), self).ok_or_else(|| raw.odd())?,
                 }
                 if contents[n].torn || pieces.next().is_none() {
                     contents[n].parts = pieces.into_parts();
@@ -178,7 +172,7 @@ impl Reader {
 
     /// What an element is remembered by.
     pub(super) fn hash(&self, bytes: &[u8]) -> u64 {
-        self.hasher.hash_one(bytes)
+        self.seed.text(bytes)
     }
 }
 
@@ -203,19 +197,19 @@ fn knows_field_expiry(identity: &Identity) -> bool {
     }
 }
 
-/// Sends commands in one go; none for a reply that says that the key is gone or has another type by now.
-async fn ask(raw: &mut Raw, commands: &[Command]) -> Result<Vec<Option<Value>>> {
+/// Sends commands in one go. What is left refused says that the key is gone or has another type by now.
+async fn ask(raw: &mut Raw, commands: &[Command]) -> Result<Replies> {
     let changed = |said: &Said| {
         matches!(said.word.as_str(), "WRONGTYPE" | "NOGROUP") || said.text.to_lowercase().contains("no such key")
     };
     commands.iter().for_each(|command| raw.ask_for(command));
     let replies = raw.replies().await?;
-    let values = commands.iter().enumerate().map(|(n, command)| match replies.refusal(n) {
-        None => value(replies.of(n)).map(Some).ok_or_else(|| raw.odd()),
-        Some(said) if changed(&said) => Ok(None),
-        Some(said) => Err(raw.server().refused(command, &said)),
-    });
-    values.collect()
+    for (n, command) in commands.iter().enumerate() {
+        if let Some(said) = replies.refusal(n).filter(|said| !changed(said)) {
+            return Err(raw.server().refused(command, &said));
+        }
+    }
+    Ok(replies)
 }
 
 impl Content {

@@ -42,8 +42,43 @@ impl Database {
     }
 }
 
-/// Looks at master, replica, master, until all three were at one offset; if the load never rests for that long, the last
-/// counts must lie within what the stream between the two looks at the master can have changed.
+/// What both hold.
+pub struct Counts {
+    /// Whether all looks were at one offset.
+    exact: bool,
+    databases: Vec<Database>,
+    /// At the master, the replica, the master.
+    looks: [Position; 3],
+    attempts: u64,
+}
+
+impl Counts {
+    /// Looks at master, replica, master, until all three were at one offset, or the load did not rest for that long.
+    pub async fn take(pair: &Pair, master: &Server, replica: &Server, within: Duration) -> Result<Self> {
+        let deadline = Deadline::after(within.min(ONE_OFFSET_WITHIN));
+        let mut waiting = Waiting::default();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let looks = [position(master).await?, position(replica).await?, position(master).await?];
+            let [first, there, second] = &looks;
+            let exact = first.0 == there.0 && there.0 == second.0;
+            if exact || deadline.passed() || pair.run.dry {
+                return Ok(Counts { exact, databases: databases(&second.1, &there.1), looks, attempts });
+            }
+            waiting.tell(&pair.run, "both servers at one offset", || format!("{} and {}", first.0, there.0));
+            pair.run.sleep(Duration::from_millis(1)).await?;
+        }
+    }
+
+    /// Whether both surely hold as many keys, and as many that expire.
+    pub fn alike(&self) -> bool {
+        self.exact && !self.databases.iter().any(Database::differs)
+    }
+}
+
+/// Compares them: exactly, or, if the load never rests, the last counts must lie within what the stream between the two looks at
+/// the master can have changed.
 pub async fn compare(
     pair: &Pair,
     master: &Server,
@@ -51,26 +86,15 @@ pub async fn compare(
     options: &Options,
     seen: &mut Comparison,
 ) -> Result<()> {
-    let deadline = Deadline::after(options.wait_timeout.min(ONE_OFFSET_WITHIN));
-    let mut waiting = Waiting::default();
-    loop {
-        seen.attempts += 1;
-        let first = position(master).await?;
-        let there = position(replica).await?;
-        let second = position(master).await?;
-        seen.exact = first.0 == there.0 && there.0 == second.0;
-        if seen.exact || deadline.passed() || pair.run.dry {
-            seen.offset = first.0;
-            seen.databases = databases(&second.1, &there.1);
-            seen.differences = match seen.exact {
-                true => seen.databases.iter().filter(|d| d.differs()).map(|d| in_words(d, master, replica)).collect(),
-                false => beyond_the_load(&first, &there, &second),
-            };
-            return Ok(());
-        }
-        waiting.tell(&pair.run, "both servers at one offset", || format!("{} and {}", first.0, there.0));
-        pair.run.sleep(Duration::from_millis(1)).await?;
-    }
+    let counts = Counts::take(pair, master, replica, options.wait_timeout).await?;
+    let differ = || counts.databases.iter().filter(|d| d.differs());
+    seen.differences = match counts.exact {
+        true => differ().map(|d| in_words(d, master, replica)).collect(),
+        false => beyond_the_load(&counts),
+    };
+    (seen.exact, seen.offset, seen.attempts) = (counts.exact, counts.looks[0].0, counts.attempts);
+    seen.databases = counts.databases;
+    Ok(())
 }
 
 fn in_words(d: &Database, master: &Server, replica: &Server) -> String {
@@ -111,11 +135,12 @@ fn databases(master: &Keyspace, replica: &Keyspace) -> Vec<Database> {
 
 /// Differences that a running load can't explain: no command of the stream adds or removes a key in fewer than 7 bytes
 /// (`$1 CRLF k CRLF` of a DEL of many keys).
-fn beyond_the_load(first: &Position, there: &Position, second: &Position) -> Vec<String> {
+fn beyond_the_load(counts: &Counts) -> Vec<String> {
+    let [first, there, second] = &counts.looks;
     let lowest = first.0.min(there.0);
     let slack = second.0.saturating_sub(lowest) / 7;
-    let lines = databases(&second.1, &there.1);
-    lines
+    counts
+        .databases
         .iter()
         .filter(|d| d.source_keys.abs_diff(d.target_keys) > slack)
         .map(|d| {

@@ -5,6 +5,7 @@ mod bookmark;
 mod content;
 mod counts;
 mod functions;
+mod kinds;
 mod lighter;
 mod page;
 mod pieces;

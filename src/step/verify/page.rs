@@ -1,7 +1,8 @@
 //! The keys of one page of SCAN, read on both with as few commands as can be, and compared as the bytes that came.
 //!
-//! The replica is read first and tells types and sizes, so that the one that serves is asked for nothing large. What is
-//! not plainly equal is a candidate, which the [typed reads](super::typed) look at again: this only has to be fast.
+//! The replica is read first and tells types and sizes, so that the one that serves is asked for nothing large. It is asked
+//! when keys expire only where they do on the replica. What is not plainly equal is a candidate, which the
+//! [typed reads](super::typed) look at again: this only has to be fast.
 
 use tokio::sync::Mutex;
 
@@ -16,6 +17,7 @@ use crate::{
 
 use super::{
     content::{expire_alike, tell_when},
+    kinds::{Kind, Kinds},
     pieces::score_bits,
 };
 
@@ -43,24 +45,12 @@ pub struct Lane<'a> {
     /// Who asks the master: one lane at a time, as others wait for it, too.
     turn: &'a Mutex<()>,
     seed: Seed,
+    kinds: Kinds,
     /// How many keys are read at a time.
     at_a_time: usize,
-    /// What the replica told of types and expiries, what it holds, and what the master holds.
-    heads: Replies,
+    /// What the replica said, and what the master said.
     here: Replies,
     there: Replies,
-}
-
-/// How a key is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    String,
-    Hash,
-    Set,
-    Zset,
-    List,
-    /// By the typed reads only.
-    Other,
 }
 
 /// Keys by what came of them.
@@ -98,8 +88,9 @@ impl<'a> Lane<'a> {
     pub async fn open(master: &Server, replica: &Server, turn: &'a Mutex<()>, seed: Seed) -> Result<Self> {
         let absolute = tell_when(master, replica);
         let (master, replica) = (Raw::open(master).await?, Raw::open(replica).await?);
-        let (heads, here, there) = Default::default();
-        Ok(Lane { master, replica, absolute, turn, seed, at_a_time: FIRST_KEYS, heads, here, there })
+        let (kinds, at_a_time) = (Kinds::new(seed), FIRST_KEYS);
+        let (here, there) = Default::default();
+        Ok(Lane { master, replica, absolute, turn, seed, kinds, at_a_time, here, there })
     }
 
     /// Selects a database on both.
@@ -124,58 +115,72 @@ impl<'a> Lane<'a> {
         names.split_at(self.at_a_time.min(names.len()))
     }
 
-    /// Those of these names that the replica lacks.
+    /// Those of these names of the master that the replica lacks, or that expire at another time there.
     pub async fn missing(&mut self, names: &[&[u8]]) -> Result<Page> {
-        names.iter().for_each(|name| self.replica.ask(&[b"EXISTS", name]));
-        let replies = self.replica.replies().await?;
-        let mut candidates = Vec::new();
-        for (n, name) in names.iter().enumerate() {
-            refuse(&self.replica, &replies, n, "EXISTS")?;
-            if number(replies.of(n)) == Some(0) {
-                candidates.push(name.to_vec());
-            }
+        let expiry = self.expiry();
+        for name in names {
+            self.master.ask(&[expiry.as_bytes(), name]);
+            self.replica.ask(&[expiry.as_bytes(), name]);
         }
+        self.replica.replies_into(&mut self.here).await?;
+        let turn = self.turn.lock().await;
+        self.master.replies_into(&mut self.there).await?;
+        drop(turn);
+        refuse_any(&self.replica, &self.here)?;
+        refuse_any(&self.master, &self.there)?;
+        let differs = |n: &usize| !same_expiry(expires(self.here.of(*n)), expires(self.there.of(*n)), self.absolute);
+        let candidates = (0..names.len()).filter(differs).map(|n| names[n].to_vec()).collect();
         Ok(Page { equal: 0, candidates })
+    }
+
+    fn expiry(&self) -> &'static str {
+        if self.absolute { "PEXPIRETIME" } else { "PTTL" }
     }
 
     /// Compares the keys of these names. With `fields_expire` hashes are left to the typed reads.
     pub async fn compare(&mut self, names: &[&[u8]], fields_expire: bool) -> Result<Page> {
-        let expiry = if self.absolute { "PEXPIRETIME" } else { "PTTL" };
-        for name in names {
-            self.replica.ask(&[b"TYPE", name]);
+        let expiry = self.expiry();
+        let readable = |kind: &Kind| *kind != Kind::Other && !(fields_expire && *kind == Kind::Hash);
+        let guesses: Vec<_> = names.iter().map(|name| self.kinds.guess(name).filter(readable)).collect();
+        for (name, guess) in names.iter().zip(&guesses) {
             self.replica.ask(&[expiry.as_bytes(), name]);
+            match guess {
+                Some(kind) => ask(&mut self.replica, name, *kind, true),
+                None => self.replica.ask(&[b"TYPE", name]),
+            }
         }
-        self.replica.replies_into(&mut self.heads).await?;
-        let mut keys = Vec::with_capacity(names.len());
-        for (n, name) in names.iter().enumerate() {
-            refuse(&self.replica, &self.heads, 2 * n, "TYPE")?;
-            refuse(&self.replica, &self.heads, 2 * n + 1, expiry)?;
-            let kind = match bulk(self.heads.of(2 * n)) {
-                Some(b"string") => Kind::String,
-                Some(b"hash") if !fields_expire => Kind::Hash,
-                Some(b"set") => Kind::Set,
-                Some(b"zset") => Kind::Zset,
-                Some(b"list") => Kind::List,
-                _ => Kind::Other,
-            };
-            keys.push(Key { name, kind, expires: self.heads.of(2 * n + 1), holds: None });
-        }
-
-        // But no more than is read at once.
-        let read = || keys.iter().filter(|key| key.kind != Kind::Other);
-        read().for_each(|key| ask(&mut self.replica, key, true));
         self.replica.replies_into(&mut self.here).await?;
         refuse_any(&self.replica, &self.here)?;
-        self.at_a_time = match self.here.size() {
+        let mut keys = Vec::with_capacity(names.len());
+        for (n, (name, guess)) in names.iter().zip(&guesses).enumerate() {
+            let (expires, said) = (expires(self.here.of(2 * n)), self.here.of(2 * n + 1));
+            let kind = guess.unwrap_or_else(|| Kind::of(bulk(said).unwrap_or_default()));
+            let mut key = Key { name, kind, expires, holds: None };
+            match guess {
+                None => self.kinds.learn(name, kind),
+                Some(_) if self.here.refusal(2 * n + 1).is_some() => self.kinds.doubt(name),
+                Some(_) => key.take(said),
+            }
+            keys.push(key);
+        }
+
+        // Those whose type had to be asked.
+        let mut late = Replies::default();
+        let is_late = |n: &usize| guesses[*n].is_none() && readable(&keys[*n].kind);
+        let open: Vec<usize> = (0..keys.len()).filter(is_late).collect();
+        if !open.is_empty() {
+            open.iter().for_each(|n| ask(&mut self.replica, keys[*n].name, keys[*n].kind, true));
+            self.replica.replies_into(&mut late).await?;
+            refuse_any(&self.replica, &late)?;
+            open.iter().enumerate().for_each(|(n, open)| keys[*open].take(late.of(n)));
+        }
+        self.at_a_time = match self.here.size() + late.size() {
             MANY_BYTES.. => (names.len() / 2).max(1),
             size if size < MANY_BYTES / 4 => (2 * self.at_a_time).min(MOST_KEYS),
             _ => self.at_a_time,
         };
-        for (n, key) in keys.iter_mut().filter(|key| key.kind != Kind::Other).enumerate() {
-            key.holds = all_of_it(key.kind, self.here.of(n));
-        }
 
-        // What the replica has given in full: all strings by one command, then each key's expiry and what else it holds.
+        // What the replica has given in full: all strings by one command, then what else it holds and when it expires.
         let read = || keys.iter().filter(|key| key.holds.is_some());
         let strings = || read().filter(|key| key.kind == Kind::String);
         let has_strings = strings().next().is_some();
@@ -185,9 +190,11 @@ impl<'a> Lane<'a> {
             strings().for_each(|key| self.master.word(key.name));
         }
         for key in read() {
-            self.master.ask(&[expiry.as_bytes(), key.name]);
+            if key.expires >= 0 {
+                self.master.ask(&[expiry.as_bytes(), key.name]);
+            }
             if key.kind != Kind::String {
-                ask(&mut self.master, key, false);
+                ask(&mut self.master, key.name, key.kind, false);
             }
         }
         let turn = self.turn.lock().await;
@@ -204,7 +211,7 @@ impl<'a> Lane<'a> {
         let mut page = Page::default();
         for key in keys {
             let equal = key.holds.is_some_and(|holds| {
-                let expires = same_expiry(key.expires, reply(), self.absolute);
+                let expires = key.expires < 0 || same_expiry(key.expires, expires(reply()), self.absolute);
                 let content = match key.kind {
                     Kind::String => Some(holds) == strings.next(),
                     kind => same(kind, holds, reply(), self.seed),
@@ -224,9 +231,25 @@ impl<'a> Lane<'a> {
 struct Key<'a> {
     name: &'a [u8],
     kind: Kind,
-    expires: &'a [u8],
+    /// When or in how long, in milliseconds; -1 for never, [`GONE`] if there is no such key.
+    expires: i64,
     /// The reply with all that it holds; none if that is more than fits in one.
     holds: Option<&'a [u8]>,
+}
+
+impl<'a> Key<'a> {
+    /// Takes the reply to a bounded read.
+    fn take(&mut self, reply: &'a [u8]) {
+        // A key that is gone is no empty string.
+        self.holds = all_of_it(self.kind, reply).filter(|_| self.expires != GONE);
+    }
+}
+
+/// What servers say of the expiry of a key that is none.
+const GONE: i64 = -2;
+
+fn expires(reply: &[u8]) -> i64 {
+    number(reply).unwrap_or(GONE)
 }
 
 fn refuse(raw: &Raw, replies: &Replies, n: usize, command: &str) -> Result<()> {
@@ -248,7 +271,7 @@ fn refuse_any(raw: &Raw, replies: &Replies) -> Result<()> {
 }
 
 /// Adds the command that reads a key. `bounded` ones give no more than [`MANY_ELEMENTS`] or what is packed together.
-fn ask(raw: &mut Raw, Key { name, kind, .. }: &Key<'_>, bounded: bool) {
+fn ask(raw: &mut Raw, name: &[u8], kind: Kind, bounded: bool) {
     match kind {
         Kind::Hash if bounded => raw.ask(&[b"HSCAN", name, b"0", b"COUNT", MOST_ELEMENTS]),
         Kind::Hash => raw.ask(&[b"HGETALL", name]),
@@ -274,12 +297,8 @@ fn all_of_it(kind: Kind, reply: &[u8]) -> Option<&[u8]> {
     (all.starts_with(b"*") && all.len() <= LARGE_REPLY && elements <= MANY_ELEMENTS).then_some(all)
 }
 
-fn same_expiry(here: &[u8], there: &[u8], absolute: bool) -> bool {
-    match (number(here), number(there)) {
-        // Gone, and so no empty string.
-        (Some(-2), _) | (_, Some(-2)) | (None, _) | (_, None) => false,
-        (Some(here), Some(there)) => expire_alike(here, there, absolute),
-    }
+fn same_expiry(here: i64, there: i64, absolute: bool) -> bool {
+    here != GONE && there != GONE && expire_alike(here, there, absolute)
 }
 
 /// Whether two replies hold the same, in whatever order the type allows.

@@ -1,11 +1,9 @@
 //! The commands by which a key of any size is read piece by piece, and what their replies hold.
 
-use redis::Value;
-
 use super::content::{PIECES, Part, Reader};
-use crate::{
-    error::Result,
-    server::{Command, elements, text},
+use crate::server::{
+    Command,
+    raw::{bulk, elements, length, number, word},
 };
 
 /// Bytes of a string in one piece.
@@ -15,6 +13,9 @@ const BYTES: usize = 256 << 10;
 const FIRST: usize = 64;
 const WISHED: usize = 256 << 10;
 const LARGEST: usize = 4096;
+
+/// Arrays in arrays: the entries of a stream are two deep in the reply to `XRANGE`. Deeper ones come from no server.
+const DEEPEST: usize = 8;
 
 /// A key that is being read.
 pub struct Pieces {
@@ -98,13 +99,13 @@ impl Pieces {
         })
     }
 
-    /// Takes the reply in, and moves on.
-    pub fn take(&mut self, reply: Value, reader: &Reader) -> Result<()> {
+    /// Takes the reply in, and moves on. None if it is no reply to what was asked.
+    pub fn take(&mut self, reply: &[u8], reader: &Reader) -> Option<()> {
         let place = std::mem::replace(&mut self.place, Place::End);
         self.place = match place {
             Place::Bytes(from) => {
-                let bytes = flat(reply).pop().unwrap_or_default();
-                self.parts[0].add((from / BYTES) as u64, reader.hash(&bytes));
+                let bytes = word(reply);
+                self.parts[0].add((from / BYTES) as u64, reader.hash(bytes));
                 if bytes.len() < BYTES { Place::End } else { Place::Bytes(from + BYTES) }
             }
             Place::Fields(_) => {
@@ -112,15 +113,14 @@ impl Pieces {
                 for (field, value) in pairs(&words) {
                     self.parts[0].add(reader.hash(field), reader.hash(value));
                 }
-                let fields: Vec<_> = words.into_iter().step_by(2).collect();
-                match self.field_expiry && !fields.is_empty() {
-                    true => Place::FieldExpiry(fields, cursor),
+                match self.field_expiry && !words.is_empty() {
+                    true => Place::FieldExpiry(words.iter().step_by(2).map(|field| field.to_vec()).collect(), cursor),
                     false => after(cursor, Place::Fields),
                 }
             }
             Place::FieldExpiry(fields, cursor) => {
                 for (field, expiry) in fields.iter().zip(elements(reply)) {
-                    if let Value::Int(at @ 0..) = expiry {
+                    if let Some(at @ 0..) = number(expiry) {
                         self.parts[1].add(reader.hash(field), at.unsigned_abs());
                     }
                 }
@@ -148,61 +148,55 @@ impl Pieces {
                 if words.len() < asked { Place::End } else { Place::Items(from + asked) }
             }
             Place::Entries(_) => {
-                let (entries, asked) = (elements(reply), self.size);
-                let full = entries.len() == asked;
-                let mut last = Vec::new();
+                let full = length(reply) == self.size;
+                let mut last: &[u8] = b"";
                 let mut all = Vec::new();
-                for entry in entries {
+                for entry in elements(reply) {
                     let words = flat(entry);
-                    last = words.first().cloned().unwrap_or_default();
-                    self.parts[0].add(reader.hash(&last), reader.hash(&joined(&words)));
+                    last = words.first().copied().unwrap_or_default();
+                    self.parts[0].add(reader.hash(last), reader.hash(&joined(&words)));
                     all.extend(words);
                 }
                 self.adapt(&all);
-                if full { Place::Entries(id_after(&last)) } else { Place::StreamInfo }
+                if full { Place::Entries(id_after(last)) } else { Place::StreamInfo }
             }
             Place::StreamInfo => {
-                let last = field(&flat(reply), b"last-generated-id");
-                self.parts[LAST_ID].add(0, reader.hash(&last));
+                self.parts[LAST_ID].add(0, reader.hash(field(reply, b"last-generated-id")));
                 Place::Groups
             }
             Place::Groups => {
                 for group in elements(reply) {
-                    let words = flat(group);
-                    let name = field(&words, b"name");
-                    self.parts[GROUPS].add(reader.hash(&name), reader.hash(&field(&words, b"last-delivered-id")));
-                    self.groups.push(name);
+                    let name = field(group, b"name");
+                    self.parts[GROUPS].add(reader.hash(name), reader.hash(field(group, b"last-delivered-id")));
+                    self.groups.push(name.to_vec());
                 }
                 self.next_group()
             }
             Place::Consumers(group) => {
                 for consumer in elements(reply) {
-                    let words = flat(consumer);
-                    if self.consumers || field(&words, b"pending") != b"0" {
-                        let name = field(&words, b"name");
-                        self.parts[CONSUMERS].add(reader.hash(&joined(&[group.clone(), name])), 0);
+                    if self.consumers || field(consumer, b"pending") != b"0" {
+                        let known_by = joined(&[&group, field(consumer, b"name")]);
+                        self.parts[CONSUMERS].add(reader.hash(&known_by), 0);
                     }
                 }
                 Place::Pending(group, "-".to_owned())
             }
             Place::Pending(group, _) => {
-                let (entries, asked) = (elements(reply), self.size);
-                let full = entries.len() == asked;
-                let mut last = Vec::new();
-                for entry in entries {
+                let full = length(reply) == self.size;
+                let mut last: &[u8] = b"";
+                for entry in elements(reply) {
                     // Id, consumer, how long ago, how often. The third depends on when it is read, and who reads his
                     // history again changes both on the master alone.
-                    let words = flat(entry);
-                    last = words.first().cloned().unwrap_or_default();
-                    let owner = words.get(1).cloned().unwrap_or_default();
-                    let known_by = joined(&[group.clone(), last.clone()]);
-                    self.parts[PENDING].add(reader.hash(&known_by), reader.hash(&owner));
+                    let mut words = elements(entry).map(word);
+                    last = words.next().unwrap_or_default();
+                    let owner = words.next().unwrap_or_default();
+                    self.parts[PENDING].add(reader.hash(&joined(&[&group, last])), reader.hash(owner));
                 }
-                if full { Place::Pending(group, id_after(&last)) } else { self.next_group() }
+                if full { Place::Pending(group, id_after(last)) } else { self.next_group() }
             }
             Place::End => Place::End,
         };
-        Ok(())
+        Some(())
     }
 
     /// What was read.
@@ -211,14 +205,15 @@ impl Pieces {
     }
 
     /// A page of HSCAN or SSCAN: the next cursor, and the elements.
-    fn page(&mut self, reply: Value) -> Result<(String, Vec<Vec<u8>>)> {
-        let [cursor, page] = <[Value; 2]>::try_from(elements(reply)).unwrap_or([Value::Nil, Value::Nil]);
-        let words = flat(page);
+    fn page<'r>(&mut self, reply: &'r [u8]) -> Option<(String, Vec<&'r [u8]>)> {
+        let mut parts = elements(reply);
+        let cursor = std::str::from_utf8(bulk(parts.next()?)?).ok()?;
+        let words = flat(parts.next()?);
         self.adapt(&words);
-        Ok((text(&cursor)?, words))
+        Some((cursor.to_owned(), words))
     }
 
-    fn adapt(&mut self, words: &[Vec<u8>]) {
+    fn adapt(&mut self, words: &[&[u8]]) {
         let bytes: usize = words.iter().map(|word| word.len() + 16).sum();
         if bytes > WISHED {
             self.size = (self.size / 2).max(1);
@@ -237,32 +232,42 @@ fn after(cursor: String, place: fn(String) -> Place) -> Place {
 }
 
 /// All words of a reply, in their order.
-fn flat(value: Value) -> Vec<Vec<u8>> {
-    fn into(value: Value, words: &mut Vec<Vec<u8>>) {
-        match value {
-            Value::BulkString(bytes) => words.push(bytes),
-            Value::Array(_) | Value::Set(_) => elements(value).into_iter().for_each(|element| into(element, words)),
-            // A nil keeps its place: names and values go in pairs.
-            other => words.push(text(&other).unwrap_or_default().into_bytes()),
+fn flat(reply: &[u8]) -> Vec<&[u8]> {
+    fn into<'r>(reply: &'r [u8], deeper: usize, words: &mut Vec<&'r [u8]>) {
+        match reply.first() {
+            Some(b'*') if deeper > 0 => elements(reply).for_each(|element| into(element, deeper - 1, words)),
+            _ => words.push(word(reply)),
         }
     }
-    let mut words = Vec::new();
-    into(value, &mut words);
+    let mut words = Vec::with_capacity(length(reply).min(reply.len()));
+    into(reply, DEEPEST, &mut words);
     words
 }
 
-fn pairs(words: &[Vec<u8>]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    words.chunks_exact(2).map(|pair| (pair[0].as_slice(), pair[1].as_slice()))
+fn pairs<'r>(words: &[&'r [u8]]) -> impl Iterator<Item = (&'r [u8], &'r [u8])> {
+    words.chunks_exact(2).map(|pair| (pair[0], pair[1]))
 }
 
-/// The value of a name in a list of names and values.
-fn field(words: &[Vec<u8>], name: &[u8]) -> Vec<u8> {
-    pairs(words).find(|(key, _)| *key == name).map(|(_, value)| value.to_vec()).unwrap_or_default()
+/// The value of a name in an array of names and values.
+fn field<'r>(reply: &'r [u8], name: &[u8]) -> &'r [u8] {
+    let mut elements = elements(reply);
+    while let Some(found) = elements.next() {
+        let value = elements.next();
+        if bulk(found) == Some(name) {
+            return value.map(word).unwrap_or_default();
+        }
+    }
+    b""
 }
 
 /// Words as one, so that no two lists of words look alike.
-fn joined(words: &[Vec<u8>]) -> Vec<u8> {
-    words.iter().flat_map(|word| [&word.len().to_be_bytes()[..], word].concat()).collect()
+fn joined(words: &[&[u8]]) -> Vec<u8> {
+    let mut all = Vec::with_capacity(words.iter().map(|word| word.len() + 8).sum());
+    for word in words {
+        all.extend_from_slice(&word.len().to_le_bytes());
+        all.extend_from_slice(word);
+    }
+    all
 }
 
 /// Versions print scores with other digits: compare them as the numbers they are.

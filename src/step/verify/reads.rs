@@ -1,7 +1,8 @@
 //! Every key, read on both servers. SCAN goes over the replica, to spare the one that serves.
 //!
-//! The names on the one that serves are gone through only where it can have keys that the replica lacks: if the counts
-//! were equal at one offset, and it has every key of the replica, it has no others.
+//! The names on the one that serves are gone through only where it can have keys that the replica lacks, or keys that expire
+//! there alone: if it has every key of the replica, and as many expire as on the replica, then equal counts at one offset,
+//! after all that, leave no others.
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +16,7 @@ use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard};
 use super::{
     Comparison, Key, Options,
     bookmark::{Bookmark, Names},
+    counts::Counts,
     page::{Lane, Page},
     typed::{self, Eyes},
 };
@@ -87,7 +89,7 @@ pub async fn compare(
     let mut probe = Raw::open(master).await?;
     let done = tokio::select! {
         biased;
-        done = work.all(master, replica) => done,
+        done = work.all(master, replica, options.wait_timeout) => done,
         failed = work.watch(&mut probe) => failed,
     };
     let mut place = work.place.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -167,31 +169,33 @@ impl Pace {
 }
 
 impl Work<'_> {
-    async fn all(&self, master: &Server, replica: &Server) -> Result<()> {
+    async fn all(&self, master: &Server, replica: &Server, wait_timeout: Duration) -> Result<()> {
         let (turn, seed) = (Turn::new(()), Seed::random());
         let mut lanes = Vec::new();
         for _ in 0..LANES {
             lanes.push(Lane::open(master, replica, &turn, seed).await?);
         }
         self.look_again(1).await?;
-        for names in [Names::OfReplica, Names::OfMaster] {
-            let (databases, wanted) = {
-                let seen = lock(&self.seen);
-                let numbers: Vec<u32> = seen.databases.iter().map(|d| d.number).collect();
-                (
-                    numbers,
-                    names == Names::OfReplica || !seen.exact || !seen.differences.is_empty() || seen.differing > 0,
-                )
-            };
-            for database in databases.into_iter().filter(|_| wanted) {
-                let Some(cursor) = lock(&self.place).enter(names, database) else { continue };
-                for lane in &mut lanes {
-                    lane.select(database).await?;
-                }
-                *self.scan.lock().await = Scan { next: Some(cursor), ..Scan::default() };
-                try_join_all(lanes.iter_mut().map(|lane| self.lane(lane))).await?;
-                self.look_again(1).await?;
+        self.go_through(Names::OfReplica, &mut lanes).await?;
+        let counts = Counts::take(self.pair, master, replica, wait_timeout).await?;
+        let differing = !lock(&self.seen).differences.is_empty() || lock(&self.seen).differing > 0;
+        if differing || !counts.alike() {
+            self.go_through(Names::OfMaster, &mut lanes).await?;
+        }
+        Ok(())
+    }
+
+    /// Goes through all databases.
+    async fn go_through(&self, names: Names, lanes: &mut [Lane<'_>]) -> Result<()> {
+        let databases: Vec<u32> = lock(&self.seen).databases.iter().map(|d| d.number).collect();
+        for database in databases {
+            let Some(cursor) = lock(&self.place).enter(names, database) else { continue };
+            for lane in lanes.iter_mut() {
+                lane.select(database).await?;
             }
+            *self.scan.lock().await = Scan { next: Some(cursor), ..Scan::default() };
+            try_join_all(lanes.iter_mut().map(|lane| self.lane(lane))).await?;
+            self.look_again(1).await?;
         }
         Ok(())
     }
