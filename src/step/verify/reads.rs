@@ -11,13 +11,13 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard};
+use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard, mpsc};
 
 use super::{
     Comparison, Key, Options,
     bookmark::{Bookmark, Names},
     counts::Counts,
-    page::{Lane, Page},
+    page::{Lane, Page, Scanned},
     typed::{self, Eyes},
 };
 use crate::{
@@ -37,6 +37,9 @@ const LANES: usize = 6;
 /// Names in a page of SCAN: many on the replica, where nobody waits, fewer on the one that serves.
 const NAMES_OF_REPLICA: usize = 1000;
 const NAMES_OF_MASTER: usize = 200;
+
+/// How many pages of names may wait for a lane.
+const PAGES_AHEAD: usize = 2;
 
 /// How many candidates are looked at together, by one lane while the others go on; and how many may wait for that.
 const GROUP: usize = 128;
@@ -82,7 +85,7 @@ pub async fn compare(
             done: 0,
             before: seen.compared,
         }),
-        scan: Turn::new(Scan::default()),
+        scan: Mutex::new(Scan::default()),
         place: Mutex::new(bookmark.unwrap_or_else(|| Bookmark::of(master, replica))),
         seen: Mutex::new(seen),
     };
@@ -117,7 +120,7 @@ struct Work<'a> {
     eyes: Turn<Eyes<'a>>,
     total: u64,
     pace: Mutex<Pace>,
-    scan: Turn<Scan>,
+    scan: Mutex<Scan>,
     place: Mutex<Bookmark>,
     seen: Mutex<&'a mut Comparison>,
 }
@@ -176,51 +179,66 @@ impl Work<'_> {
             lanes.push(Lane::open(master, replica, &turn, seed).await?);
         }
         self.look_again(1).await?;
-        self.go_through(Names::OfReplica, &mut lanes).await?;
+        self.go_through(Names::OfReplica, replica, &mut lanes).await?;
         let counts = Counts::take(self.pair, master, replica, wait_timeout).await?;
         let differing = !lock(&self.seen).differences.is_empty() || lock(&self.seen).differing > 0;
         if differing || !counts.alike() {
-            self.go_through(Names::OfMaster, &mut lanes).await?;
+            self.go_through(Names::OfMaster, master, &mut lanes).await?;
         }
         Ok(())
     }
 
-    /// Goes through all databases.
-    async fn go_through(&self, names: Names, lanes: &mut [Lane<'_>]) -> Result<()> {
+    /// Goes through the names of all databases.
+    async fn go_through(&self, names: Names, whose: &Server, lanes: &mut [Lane<'_>]) -> Result<()> {
+        let count = match names {
+            Names::OfReplica => NAMES_OF_REPLICA,
+            Names::OfMaster => NAMES_OF_MASTER,
+        };
+        let mut scanner = Raw::open(whose).await?;
         let databases: Vec<u32> = lock(&self.seen).databases.iter().map(|d| d.number).collect();
         for database in databases {
             let Some(cursor) = lock(&self.place).enter(names, database) else { continue };
             for lane in lanes.iter_mut() {
                 lane.select(database).await?;
             }
-            *self.scan.lock().await = Scan { next: Some(cursor), ..Scan::default() };
-            try_join_all(lanes.iter_mut().map(|lane| self.lane(lane))).await?;
+            scanner.select(database).await?;
+            *lock(&self.scan) = Scan { next: Some(cursor), ..Scan::default() };
+            let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
+            let pages = Turn::new(receiver);
+            let lanes = try_join_all(lanes.iter_mut().map(|lane| self.lane(lane, &pages)));
+            tokio::try_join!(self.scan(&mut scanner, count, sender), lanes)?;
             self.look_again(1).await?;
         }
         Ok(())
     }
 
-    /// Takes page after page.
-    async fn lane(&self, lane: &mut Lane<'_>) -> Result<()> {
+    /// Asks for the names of a database, a little faster than they are needed.
+    async fn scan(&self, raw: &mut Raw, count: usize, pages: mpsc::Sender<(u64, Scanned)>) -> Result<()> {
         loop {
-            let (names, database) = {
-                let place = lock(&self.place);
-                (place.names, place.database)
-            };
-            let (page, scanned) = {
-                let mut scan = self.scan.lock().await;
-                let Some(cursor) = scan.next.take() else { return Ok(()) };
-                let (raw, count) = match names {
-                    Names::OfReplica => (&mut lane.replica, NAMES_OF_REPLICA),
-                    Names::OfMaster => (&mut lane.master, NAMES_OF_MASTER),
-                };
-                let scanned = Lane::scan(raw, &cursor, count).await?;
+            let Some(cursor) = lock(&self.scan).next.clone() else { return Ok(()) };
+            let scanned = Lane::scan(raw, &cursor, count).await?;
+            let page = {
+                let mut scan = lock(&self.scan);
                 scan.next = scanned.cursor();
                 scan.pages += 1;
                 let page = scan.pages;
                 scan.under_way.insert(page, cursor);
-                (page, scanned)
+                page
             };
+            if pages.send((page, scanned)).await.is_err() {
+                return Ok(()); // nobody takes them any more
+            }
+        }
+    }
+
+    /// Takes page after page.
+    async fn lane(&self, lane: &mut Lane<'_>, pages: &Turn<mpsc::Receiver<(u64, Scanned)>>) -> Result<()> {
+        let (names, database) = {
+            let place = lock(&self.place);
+            (place.names, place.database)
+        };
+        loop {
+            let Some((page, scanned)) = pages.lock().await.recv().await else { return Ok(()) };
             let mut found = Page::default();
             let all = scanned.names();
             let mut left = &*all;
@@ -230,7 +248,7 @@ impl Work<'_> {
                 left = more;
             }
             let waiting = {
-                let mut scan = self.scan.lock().await;
+                let mut scan = lock(&self.scan);
                 scan.under_way.remove(&page);
                 scan.done.insert(page, found);
                 let (mut seen, mut place) = (lock(&self.seen), lock(&self.place));
