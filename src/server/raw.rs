@@ -267,16 +267,23 @@ pub fn number(reply: &[u8]) -> Option<i64> {
 
 /// A number in digits: this is asked for each element of each reply.
 fn decimal(text: &[u8]) -> Option<i64> {
-    let (sign, digits) = match text {
-        [b'-', digits @ ..] => (-1, digits),
-        digits => (1, digits),
+    /// So many digits are never too large.
+    const FEW: usize = 18;
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
     };
-    let add = |number: i64, digit: &u8| {
-        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(sign * digit)
-    };
-    digits.first()?;
-    digits.iter().try_fold(0, add)
+    if digits.is_empty() || digits.len() > FEW {
+        return std::str::from_utf8(text).ok()?.parse().ok().filter(|_| text[0] != b'+');
+    }
+    let mut number = 0;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        number = 10 * number + i64::from(digit - b'0');
+    }
+    Some(if negative { -number } else { number })
 }
 
 /// The text of a status or bulk reply; none for nil, and for another reply.

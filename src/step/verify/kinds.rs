@@ -17,6 +17,7 @@ pub enum Kind {
     Set,
     Zset,
     List,
+    Stream,
     /// By the typed reads only.
     Other,
 }
@@ -30,6 +31,7 @@ impl Kind {
             b"set" => Kind::Set,
             b"zset" => Kind::Zset,
             b"list" => Kind::List,
+            b"stream" => Kind::Stream,
             _ => Kind::Other,
         }
     }

@@ -14,6 +14,7 @@ mod sample;
 mod streams;
 mod tally;
 mod typed;
+mod whole_stream;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -19,6 +19,7 @@ use super::{
     content::{expire_alike, tell_when},
     kinds::{Kind, Kinds},
     pieces::score_bits,
+    whole_stream,
 };
 
 /// A string of so many bytes, or a key of more elements or bytes, is read in pieces, as a candidate.
@@ -40,8 +41,8 @@ const ALL_OF_IT: &[u8] = b"*2\r\n$1\r\n0\r\n";
 pub struct Lane<'a> {
     pub master: Raw,
     pub replica: Raw,
-    /// Whether both can tell when a key expires, and not only in how long.
-    absolute: bool,
+    /// Whether both are of 7.0 or newer: these tell when a key expires, and not only in how long, and a replica knows all consumers.
+    seven: bool,
     /// Who asks the master: one lane at a time, as others wait for it, too.
     turn: &'a Mutex<()>,
     seed: Seed,
@@ -86,11 +87,11 @@ impl Scanned {
 
 impl<'a> Lane<'a> {
     pub async fn open(master: &Server, replica: &Server, turn: &'a Mutex<()>, seed: Seed) -> Result<Self> {
-        let absolute = tell_when(master, replica);
+        let seven = tell_when(master, replica);
         let (master, replica) = (Raw::open(master).await?, Raw::open(replica).await?);
         let (kinds, at_a_time) = (Kinds::new(seed), FIRST_KEYS);
         let (here, there) = Default::default();
-        Ok(Lane { master, replica, absolute, turn, seed, kinds, at_a_time, here, there })
+        Ok(Lane { master, replica, seven, turn, seed, kinds, at_a_time, here, there })
     }
 
     /// Selects a database on both.
@@ -128,13 +129,13 @@ impl<'a> Lane<'a> {
         drop(turn);
         refuse_any(&self.replica, &self.here)?;
         refuse_any(&self.master, &self.there)?;
-        let differs = |n: &usize| !same_expiry(expires(self.here.of(*n)), expires(self.there.of(*n)), self.absolute);
+        let differs = |n: &usize| !same_expiry(expires(self.here.of(*n)), expires(self.there.of(*n)), self.seven);
         let candidates = (0..names.len()).filter(differs).map(|n| names[n].to_vec()).collect();
         Ok(Page { equal: 0, candidates })
     }
 
     fn expiry(&self) -> &'static str {
-        if self.absolute { "PEXPIRETIME" } else { "PTTL" }
+        if self.seven { "PEXPIRETIME" } else { "PTTL" }
     }
 
     /// Compares the keys of these names. With `fields_expire` hashes are left to the typed reads.
@@ -211,9 +212,10 @@ impl<'a> Lane<'a> {
         let mut page = Page::default();
         for key in keys {
             let equal = key.holds.is_some_and(|holds| {
-                let expires = key.expires < 0 || same_expiry(key.expires, expires(reply()), self.absolute);
+                let expires = key.expires < 0 || same_expiry(key.expires, expires(reply()), self.seven);
                 let content = match key.kind {
                     Kind::String => Some(holds) == strings.next(),
+                    Kind::Stream => self.same_stream(holds, reply()),
                     kind => same(kind, holds, reply(), self.seed),
                 };
                 expires && content
@@ -224,6 +226,11 @@ impl<'a> Lane<'a> {
             }
         }
         page
+    }
+
+    fn same_stream(&self, here: &[u8], there: &[u8]) -> bool {
+        let digest = |reply| whole_stream::digest(reply, self.seven, self.seed);
+        digest(here).is_some_and(|here| digest(there) == Some(here))
     }
 }
 
@@ -279,6 +286,7 @@ fn ask(raw: &mut Raw, name: &[u8], kind: Kind, bounded: bool) {
         Kind::Set => raw.ask(&[b"SMEMBERS", name]),
         Kind::Zset => raw.ask(&[b"ZRANGE", name, b"0", MOST_ELEMENTS, b"WITHSCORES"]),
         Kind::List => raw.ask(&[b"LRANGE", name, b"0", MOST_ELEMENTS]),
+        Kind::Stream => raw.ask(&[b"XINFO", b"STREAM", name, b"FULL", b"COUNT", MOST_ELEMENTS]),
         Kind::String => raw.ask(&[b"GETRANGE", name, b"0", LAST_OF_STRING]),
         Kind::Other => {}
     }
@@ -292,6 +300,8 @@ fn all_of_it(kind: Kind, reply: &[u8]) -> Option<&[u8]> {
         Kind::Set => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all)))?,
         Kind::Zset => (reply, length(reply) / 2),
         Kind::List => (reply, length(reply)),
+        // Whether it has all of it, its digest tells.
+        Kind::Stream => (reply, 0),
         Kind::Other => return None,
     };
     (all.starts_with(b"*") && all.len() <= LARGE_REPLY && elements <= MANY_ELEMENTS).then_some(all)

@@ -1,0 +1,140 @@
+//! A small stream in one reply: that to `XINFO STREAM key FULL`, from 6.0 on.
+
+use crate::{
+    rdb::Seed,
+    server::raw::{bulk, elements, length, number, word},
+};
+
+/// A digest of what is compared of a stream: its entries and last id, its groups with what is pending of whom, and their
+/// consumers, without those that have nothing pending where a server need not know them. What depends on when it is asked,
+/// or on which of the two, is left out. None if the reply does not have all of it.
+pub fn digest(reply: &[u8], all_consumers: bool, seed: Seed) -> Option<u64> {
+    let (mut last_id, mut entries, mut groups, mut count) = (0, 0, 0_u64, None);
+    for (name, value) in fields(reply) {
+        match name {
+            b"length" => count = number(value),
+            b"last-generated-id" => last_id = seed.text(word(value)),
+            b"entries" if count == i64::try_from(length(value)).ok() => entries = seed.text(value),
+            b"entries" => return None,
+            b"groups" => {
+                for of_group in elements(value) {
+                    groups = groups.wrapping_add(group(of_group, all_consumers, seed)?);
+                }
+            }
+            _ => {}
+        }
+    }
+    count?;
+    Some(seed.mix([last_id, entries, groups]))
+}
+
+fn group(reply: &[u8], all_consumers: bool, seed: Seed) -> Option<u64> {
+    let (mut name, mut last_id, mut pending, mut consumers, mut count) = (0, 0, 0_u64, 0_u64, None);
+    for (field, value) in fields(reply) {
+        match field {
+            b"name" => name = seed.text(word(value)),
+            b"last-delivered-id" => last_id = seed.text(word(value)),
+            b"pel-count" => count = number(value),
+            b"pending" if count == i64::try_from(length(value)).ok() => {
+                for entry in elements(value) {
+                    let [id, owner] = first_two(entry);
+                    pending = pending.wrapping_add(seed.mix([seed.text(id), seed.text(owner)]));
+                }
+            }
+            b"pending" => return None,
+            b"consumers" => {
+                for consumer in elements(value) {
+                    consumers = consumers.wrapping_add(known(consumer, all_consumers, seed));
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(seed.mix([name, last_id, pending, consumers]))
+}
+
+/// A consumer, if it counts.
+fn known(reply: &[u8], all_consumers: bool, seed: Seed) -> u64 {
+    let (mut name, mut has_pending) = (0, false);
+    for (field, value) in fields(reply) {
+        match field {
+            b"name" => name = seed.text(word(value)),
+            b"pel-count" => has_pending = number(value) != Some(0),
+            _ => {}
+        }
+    }
+    if all_consumers || has_pending { name } else { 0 }
+}
+
+/// Names with their values.
+fn fields(reply: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut elements = elements(reply);
+    std::iter::from_fn(move || Some((bulk(elements.next()?)?, elements.next()?)))
+}
+
+fn first_two(reply: &[u8]) -> [&[u8]; 2] {
+    let mut words = elements(reply).map(word);
+    [words.next().unwrap_or_default(), words.next().unwrap_or_default()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As servers answer, without what they say of lengths of words.
+    const REPLY: &str = "*10 length :1 last-generated-id 5-1 entries *1 *2 5-1 *2 field value groups *1 \
+        *14 name readers last-delivered-id 5-1 entries-read :1 lag :0 pel-count :1 pending *1 *4 5-1 one :1700 :1 consumers *2 \
+        *8 name one seen-time :1700 pel-count :1 pending *1 *3 5-1 :1700 :1 \
+        *8 name two seen-time :1700 pel-count :0 pending *0 radix-tree-keys :1";
+
+    fn reply(text: &str) -> Vec<u8> {
+        let line = |word: &str| match word.as_bytes()[0] {
+            b'*' | b':' => format!("{word}\r\n"),
+            _ => format!("${}\r\n{word}\r\n", word.len()),
+        };
+        text.split_whitespace().map(line).collect::<String>().into_bytes()
+    }
+
+    #[test]
+    fn what_differs_is_seen_and_what_need_not_be_alike_is_not() {
+        let seed = Seed::random();
+        let of = |text: &str| digest(&reply(text), true, seed);
+        let whole = of(REPLY).unwrap();
+        for (from, to) in [
+            ("value", "other"),
+            ("last-generated-id 5-1", "last-generated-id 5-2"),
+            ("last-delivered-id 5-1", "last-delivered-id 5-0"),
+            ("name readers", "name writers"),
+            ("pending *1 *4 5-1 one", "pending *1 *4 5-1 two"),
+            ("name two", "name three"),
+        ] {
+            let other = REPLY.replacen(from, to, 1);
+            assert_ne!(other, REPLY);
+            assert_ne!(of(&other), Some(whole), "{from}");
+        }
+        for (from, to) in [(":1700", ":1800"), ("lag :0", "lag :2"), ("radix-tree-keys :1", "radix-tree-keys :9")] {
+            assert_eq!(of(&REPLY.replace(from, to)), Some(whole), "{from}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_lacks_something_is_none() {
+        let of = |text: &str| digest(&reply(text), true, Seed::random());
+        assert_eq!(of(&REPLY.replacen("length :1", "length :2", 1)), None);
+        assert_eq!(of(&REPLY.replacen("pel-count :1 pending *1 *4", "pel-count :2 pending *1 *4", 1)), None);
+        assert_eq!(of("*0"), None);
+    }
+
+    #[test]
+    fn who_has_nothing_pending_need_not_be_known() {
+        let seed = Seed::random();
+        let one = |text: &str, all| digest(&reply(text), all, seed);
+        let without = REPLY.replacen("consumers *2", "consumers *1", 1).replacen(
+            "*8 name two seen-time :1700 pel-count :0 pending *0 ",
+            "",
+            1,
+        );
+        assert_ne!(one(REPLY, true), one(&without, true));
+        assert_eq!(one(REPLY, false), one(&without, false));
+    }
+}
