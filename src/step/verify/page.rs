@@ -29,22 +29,21 @@ const MANY_ELEMENTS: usize = 512;
 const MOST_ELEMENTS: &[u8] = b"512";
 const LARGE_REPLY: usize = 64 << 10;
 
-/// How many keys are read at a time, and for how many bytes. Fewer keys cost more commands, more keep others waiting.
+/// How many keys are read at a time, and for how many bytes. Fewer keys cost more round trips, more keep others waiting.
 const FIRST_KEYS: usize = 25;
-const MOST_KEYS: usize = 200;
+const MOST_KEYS: usize = 500;
 const MANY_BYTES: usize = 512 << 10;
 
 /// How HSCAN and SSCAN begin if they give everything at once.
 const ALL_OF_IT: &[u8] = b"*2\r\n$1\r\n0\r\n";
 
-/// A connection to each server, at work on one page at a time.
+/// Reads one page at a time.
 pub struct Lane<'a> {
-    pub master: Raw,
-    pub replica: Raw,
+    /// The one connection to the server that serves: lanes take turns, as others wait for it, too.
+    master: &'a Mutex<Raw>,
+    replica: Raw,
     /// Whether both are of 7.0 or newer: these tell when a key expires, and not only in how long, and a replica knows all consumers.
     seven: bool,
-    /// Who asks the master: one lane at a time, as others wait for it, too.
-    turn: &'a Mutex<()>,
     seed: Seed,
     kinds: Kinds,
     /// How many keys are read at a time.
@@ -74,6 +73,19 @@ impl Page {
 pub struct Scanned(Replies);
 
 impl Scanned {
+    /// Asks for it.
+    pub async fn ask(raw: &mut Raw, cursor: &str, count: usize) -> Result<Scanned> {
+        raw.ask(&[b"SCAN", cursor.as_bytes(), b"COUNT", count.to_string().as_bytes()]);
+        let replies = raw.replies().await?;
+        if let Some(said) = replies.refusal(0) {
+            return Err(raw.refused("SCAN", &said));
+        }
+        match elements(replies.of(0)).count() {
+            2 => Ok(Scanned(replies)),
+            _ => Err(raw.odd()),
+        }
+    }
+
     /// The cursor of the next page; none if this is the last one.
     pub fn cursor(&self) -> Option<String> {
         let cursor = elements(self.0.of(0)).next().and_then(bulk).filter(|cursor| *cursor != b"0");
@@ -86,29 +98,18 @@ impl Scanned {
 }
 
 impl<'a> Lane<'a> {
-    pub async fn open(master: &Server, replica: &Server, turn: &'a Mutex<()>, seed: Seed) -> Result<Self> {
-        let seven = tell_when(master, replica);
-        let (master, replica) = (Raw::open(master).await?, Raw::open(replica).await?);
-        let (kinds, at_a_time) = (Kinds::new(seed), FIRST_KEYS);
+    pub async fn open(master: &'a Mutex<Raw>, replica: &Server) -> Result<Self> {
+        let seven = tell_when(master.lock().await.server(), replica);
+        let (seed, at_a_time) = (Seed::random(), FIRST_KEYS);
+        let kinds = Kinds::new(seed);
         let (here, there) = Default::default();
-        Ok(Lane { master, replica, seven, turn, seed, kinds, at_a_time, here, there })
+        Ok(Lane { master, replica: Raw::open(replica).await?, seven, seed, kinds, at_a_time, here, there })
     }
 
-    /// Selects a database on both.
+    /// Selects a database on the replica.
     pub async fn select(&mut self, database: u32) -> Result<()> {
-        self.master.select(database).await?;
+        self.at_a_time = FIRST_KEYS; // this one's keys may be large
         self.replica.select(database).await
-    }
-
-    /// A page of names.
-    pub async fn scan(raw: &mut Raw, cursor: &str, count: usize) -> Result<Scanned> {
-        raw.ask(&[b"SCAN", cursor.as_bytes(), b"COUNT", count.to_string().as_bytes()]);
-        let replies = raw.replies().await?;
-        refuse(raw, &replies, 0, "SCAN")?;
-        match elements(replies.of(0)).count() {
-            2 => Ok(Scanned(replies)),
-            _ => Err(raw.odd()),
-        }
     }
 
     /// The next of these names, as many as are read at a time, and those that are left.
@@ -119,16 +120,15 @@ impl<'a> Lane<'a> {
     /// Those of these names of the master that the replica lacks, or that expire at another time there.
     pub async fn missing(&mut self, names: &[&[u8]]) -> Result<Page> {
         let expiry = self.expiry();
-        for name in names {
-            self.master.ask(&[expiry.as_bytes(), name]);
-            self.replica.ask(&[expiry.as_bytes(), name]);
-        }
+        names.iter().for_each(|name| self.replica.ask(&[expiry.as_bytes(), name]));
         self.replica.replies_into(&mut self.here).await?;
-        let turn = self.turn.lock().await;
-        self.master.replies_into(&mut self.there).await?;
-        drop(turn);
-        refuse_any(&self.replica, &self.here)?;
-        refuse_any(&self.master, &self.there)?;
+        refuse(&self.replica, &self.here)?;
+        {
+            let mut master = self.master.lock().await;
+            names.iter().for_each(|name| master.ask(&[expiry.as_bytes(), name]));
+            master.replies_into(&mut self.there).await?;
+            refuse(&master, &self.there)?;
+        }
         let differs = |n: &usize| !same_expiry(expires(self.here.of(*n)), expires(self.there.of(*n)), self.seven);
         let candidates = (0..names.len()).filter(differs).map(|n| names[n].to_vec()).collect();
         Ok(Page { equal: 0, candidates })
@@ -151,7 +151,7 @@ impl<'a> Lane<'a> {
             }
         }
         self.replica.replies_into(&mut self.here).await?;
-        refuse_any(&self.replica, &self.here)?;
+        refuse(&self.replica, &self.here)?;
         let mut keys = Vec::with_capacity(names.len());
         for (n, (name, guess)) in names.iter().zip(&guesses).enumerate() {
             let (expires, said) = (expires(self.here.of(2 * n)), self.here.of(2 * n + 1));
@@ -172,7 +172,7 @@ impl<'a> Lane<'a> {
         if !open.is_empty() {
             open.iter().for_each(|n| ask(&mut self.replica, keys[*n].name, keys[*n].kind, true));
             self.replica.replies_into(&mut late).await?;
-            refuse_any(&self.replica, &late)?;
+            refuse(&self.replica, &late)?;
             open.iter().enumerate().for_each(|(n, open)| keys[*open].take(late.of(n)));
         }
         self.at_a_time = match self.here.size() + late.size() {
@@ -185,23 +185,24 @@ impl<'a> Lane<'a> {
         let read = || keys.iter().filter(|key| key.holds.is_some());
         let strings = || read().filter(|key| key.kind == Kind::String);
         let has_strings = strings().next().is_some();
-        if has_strings {
-            self.master.begin(1 + strings().count());
-            self.master.word(b"MGET");
-            strings().for_each(|key| self.master.word(key.name));
-        }
-        for key in read() {
-            if key.expires >= 0 {
-                self.master.ask(&[expiry.as_bytes(), key.name]);
+        {
+            let mut master = self.master.lock().await;
+            if has_strings {
+                master.begin(1 + strings().count());
+                master.word(b"MGET");
+                strings().for_each(|key| master.word(key.name));
             }
-            if key.kind != Kind::String {
-                ask(&mut self.master, key.name, key.kind, false);
+            for key in read() {
+                if key.expires >= 0 {
+                    master.ask(&[expiry.as_bytes(), key.name]);
+                }
+                if key.kind != Kind::String {
+                    ask(&mut master, key.name, key.kind, false);
+                }
             }
+            master.replies_into(&mut self.there).await?;
+            refuse(&master, &self.there)?;
         }
-        let turn = self.turn.lock().await;
-        self.master.replies_into(&mut self.there).await?;
-        drop(turn);
-        refuse_any(&self.master, &self.there)?;
         Ok(self.judge(&keys, has_strings))
     }
 
@@ -259,15 +260,8 @@ fn expires(reply: &[u8]) -> i64 {
     number(reply).unwrap_or(GONE)
 }
 
-fn refuse(raw: &Raw, replies: &Replies, n: usize, command: &str) -> Result<()> {
-    match replies.refusal(n) {
-        Some(said) => Err(raw.refused(command, &said)),
-        None => Ok(()),
-    }
-}
-
-/// The same for all replies; a key that has another type by now is no refusal.
-fn refuse_any(raw: &Raw, replies: &Replies) -> Result<()> {
+/// Fails where a server has refused to read; a key that has another type by now is no refusal.
+fn refuse(raw: &Raw, replies: &Replies) -> Result<()> {
     match replies.refusals().find(|said| said.word != "WRONGTYPE") {
         Some(said) if said.word == "NOPERM" => {
             Err(raw.refused("reads of keys", &said).remedy("allow it +@read on all keys (~*)"))

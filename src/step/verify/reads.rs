@@ -25,14 +25,13 @@ use crate::{
     error::Result,
     mutex::lock,
     pair::Pair,
-    rdb::Seed,
     run::Event,
     server::{Server, info::with_field_ttls, raw::Raw},
 };
 
-/// Pages that are compared at the same time: while one waits for a server, another is at work. Only one of them reads on the one
-/// that serves, and beside it whoever looks at candidates.
-const LANES: usize = 6;
+/// Pages that are compared at the same time: while one waits for a server, another is at work, and both servers always are. Only
+/// one of them reads on the one that serves, and beside it whoever looks at candidates.
+const LANES: usize = 16;
 
 /// Names in a page of SCAN: many on the replica, where nobody waits, fewer on the one that serves.
 const NAMES_OF_REPLICA: usize = 1000;
@@ -173,40 +172,41 @@ impl Pace {
 
 impl Work<'_> {
     async fn all(&self, master: &Server, replica: &Server, wait_timeout: Duration) -> Result<()> {
-        let (turn, seed) = (Turn::new(()), Seed::random());
-        let mut lanes = Vec::new();
-        for _ in 0..LANES {
-            lanes.push(Lane::open(master, replica, &turn, seed).await?);
-        }
         self.look_again(1).await?;
-        self.go_through(Names::OfReplica, replica, &mut lanes).await?;
+        self.go_through(Names::OfReplica, master, replica).await?;
         let counts = Counts::take(self.pair, master, replica, wait_timeout).await?;
         let differing = !lock(&self.seen).differences.is_empty() || lock(&self.seen).differing > 0;
         if differing || !counts.alike() {
-            self.go_through(Names::OfMaster, master, &mut lanes).await?;
+            self.go_through(Names::OfMaster, master, replica).await?;
         }
         Ok(())
     }
 
     /// Goes through the names of all databases.
-    async fn go_through(&self, names: Names, whose: &Server, lanes: &mut [Lane<'_>]) -> Result<()> {
-        let count = match names {
-            Names::OfReplica => NAMES_OF_REPLICA,
-            Names::OfMaster => NAMES_OF_MASTER,
+    async fn go_through(&self, names: Names, master: &Server, replica: &Server) -> Result<()> {
+        let (whose, count) = match names {
+            Names::OfReplica => (replica, NAMES_OF_REPLICA),
+            Names::OfMaster => (master, NAMES_OF_MASTER),
         };
         let mut scanner = Raw::open(whose).await?;
+        let master = Turn::new(Raw::open(master).await?);
+        let mut lanes = Vec::new();
+        for _ in 0..LANES {
+            lanes.push(Lane::open(&master, replica).await?);
+        }
         let databases: Vec<u32> = lock(&self.seen).databases.iter().map(|d| d.number).collect();
         for database in databases {
             let Some(cursor) = lock(&self.place).enter(names, database) else { continue };
-            for lane in lanes.iter_mut() {
+            scanner.select(database).await?;
+            master.lock().await.select(database).await?;
+            for lane in &mut lanes {
                 lane.select(database).await?;
             }
-            scanner.select(database).await?;
             *lock(&self.scan) = Scan { next: Some(cursor), ..Scan::default() };
             let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
             let pages = Turn::new(receiver);
-            let lanes = try_join_all(lanes.iter_mut().map(|lane| self.lane(lane, &pages)));
-            tokio::try_join!(self.scan(&mut scanner, count, sender), lanes)?;
+            let reading = try_join_all(lanes.iter_mut().map(|lane| self.lane(lane, &pages)));
+            tokio::try_join!(self.scan(&mut scanner, count, sender), reading)?;
             self.look_again(1).await?;
         }
         Ok(())
@@ -216,7 +216,7 @@ impl Work<'_> {
     async fn scan(&self, raw: &mut Raw, count: usize, pages: mpsc::Sender<(u64, Scanned)>) -> Result<()> {
         loop {
             let Some(cursor) = lock(&self.scan).next.clone() else { return Ok(()) };
-            let scanned = Lane::scan(raw, &cursor, count).await?;
+            let scanned = Scanned::ask(raw, &cursor, count).await?;
             let page = {
                 let mut scan = lock(&self.scan);
                 scan.next = scanned.cursor();
