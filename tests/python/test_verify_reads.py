@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -126,6 +127,60 @@ def test_keys_on_one_side_only(pair: Pair) -> None:
     assert (result.differing, len(result.differences)) == (4, 1)
     with fails(Refused, "values_differ", pair.source, pair.target):
         rb.verify(**pair.given, **FULL)
+
+
+@pytest.mark.parametrize("rate", [0, 3000])
+def test_keys_that_expire_on_one_side_only(pair: Pair, rate: int) -> None:
+    """The one that serves is asked when a key expires only if it does so on the other."""
+    put(pair.source, 100)
+    for key in ("key:1", "key:2", "key:3"):
+        pair.source.call("EXPIRE", key, 1000)
+    pair.follow(0)
+    with Load(port=pair.source.port, rate=rate) if rate else nullcontext():
+        spoil(pair, ("PERSIST", "key:1"))
+        assert _differing(pair) == {"key:1": "string, expires in the source only"}
+        # As many expire on either again.
+        spoil(pair, ("EXPIRE", "key:9", "1000"))
+        assert _differing(pair) == {
+            "key:1": "string, expires in the source only",
+            "key:9": "string, expires in the target only",
+        }
+
+
+def _differing(pair: Pair) -> dict[str, str]:
+    """Compare, and return what differs by the names of the keys."""
+    result = rb.verify(**pair.given, **FULL, wait_timeout=1.0, fail=False)
+    words = [line.split('"', 2) for line in result.differences if line.startswith("key ")]
+    assert result.differing == len(words)
+    return {name: what.split(": ", 1)[1] for _, name, what in words}
+
+
+def test_names_that_tell_nothing_of_types(pair: Pair) -> None:
+    """Types are guessed by names that are alike."""
+    kinds = {
+        "string": ("SET", "{}", "value"),
+        "hash": ("HSET", "{}", "field", "value"),
+        "set": ("SADD", "{}", "member"),
+        "zset": ("ZADD", "{}", "1.5", "member"),
+        "list": ("RPUSH", "{}", "item"),
+        "stream": ("XADD", "{}", "1-1", "field", "value"),
+    }
+    with pair.source.client() as client, client.pipeline(transaction=False) as pipeline:
+        for number in range(3000):
+            # First many of one type, then of all.
+            command = list(kinds.values())[number % 6 if number >= 600 else 0]
+            pipeline.execute_command(*(word.format(f"any:{number}") for word in command))
+        pipeline.execute()
+    pair.follow(0)
+    result = rb.verify(**pair.given, **FULL)
+    assert (result.equal, result.compared) == (True, 3000)
+    names = [f"any:{number}" for number in range(1200, 1206)]
+    for name, kind in zip(names, kinds):
+        spoil(pair, ("DEL", name), tuple(word.format(name) for word in kinds[kind][:-1]) + ("x",))
+    assert set(_differing(pair)) == set(names)
+    # And one that has become another type.
+    spoil(pair, ("DEL", "any:1300"), ("SET", "any:1300", "x"))
+    assert _differing(pair)["any:1300"] == "list in the source, string in the target"
 
 
 @pytest.mark.parametrize("by", ["streams", "reads"])
