@@ -4,10 +4,13 @@
 //! when keys expire only where they do on the replica. What is not plainly equal is a candidate, which the
 //! [typed reads](super::typed) look at again: this only has to be fast.
 
-use tokio::sync::Mutex;
+use std::sync::Mutex;
+
+use tokio::sync::Mutex as Turn;
 
 use crate::{
     error::Result,
+    mutex::lock,
     rdb::Seed,
     server::{
         Server,
@@ -37,15 +40,45 @@ const MANY_BYTES: usize = 512 << 10;
 /// How HSCAN and SSCAN begin if they give everything at once.
 const ALL_OF_IT: &[u8] = b"*2\r\n$1\r\n0\r\n";
 
-/// Reads one page at a time.
-pub struct Lane<'a> {
+/// What lanes share.
+pub struct Shared {
     /// The one connection to the server that serves: lanes take turns, as others wait for it, too.
-    master: &'a Mutex<Raw>,
-    replica: Raw,
+    pub master: Turn<Raw>,
+    kinds: Mutex<Kinds>,
     /// Whether both are of 7.0 or newer: these tell when a key expires, and not only in how long, and a replica knows all consumers.
     seven: bool,
     seed: Seed,
-    kinds: Kinds,
+}
+
+impl Shared {
+    pub async fn open(master: &Server, replica: &Server) -> Result<Self> {
+        let seed = Seed::random();
+        Ok(Shared {
+            master: Turn::new(Raw::open(master).await?),
+            kinds: Mutex::new(Kinds::new(seed)),
+            seven: tell_when(master, replica),
+            seed,
+        })
+    }
+
+    fn expiry(&self) -> &'static [u8] {
+        if self.seven { b"PEXPIRETIME" } else { b"PTTL" }
+    }
+
+    fn same_expiry(&self, here: i64, there: i64) -> bool {
+        here != GONE && there != GONE && expire_alike(here, there, self.seven)
+    }
+
+    fn same_stream(&self, here: &[u8], there: &[u8]) -> bool {
+        let digest = |reply| whole_stream::digest(reply, self.seven, self.seed);
+        digest(here).is_some_and(|here| digest(there) == Some(here))
+    }
+}
+
+/// Reads one page at a time.
+pub struct Lane<'a> {
+    shared: &'a Shared,
+    replica: Raw,
     /// How many keys are read at a time.
     at_a_time: usize,
     /// What the replica said, and what the master said.
@@ -98,12 +131,9 @@ impl Scanned {
 }
 
 impl<'a> Lane<'a> {
-    pub async fn open(master: &'a Mutex<Raw>, replica: &Server) -> Result<Self> {
-        let seven = tell_when(master.lock().await.server(), replica);
-        let (seed, at_a_time) = (Seed::random(), FIRST_KEYS);
-        let kinds = Kinds::new(seed);
+    pub async fn open(shared: &'a Shared, replica: &Server) -> Result<Self> {
         let (here, there) = Default::default();
-        Ok(Lane { master, replica: Raw::open(replica).await?, seven, seed, kinds, at_a_time, here, there })
+        Ok(Lane { shared, replica: Raw::open(replica).await?, at_a_time: FIRST_KEYS, here, there })
     }
 
     /// Selects a database on the replica.
@@ -119,32 +149,29 @@ impl<'a> Lane<'a> {
 
     /// Those of these names of the master that the replica lacks, or that expire at another time there.
     pub async fn missing(&mut self, names: &[&[u8]]) -> Result<Page> {
-        let expiry = self.expiry();
-        names.iter().for_each(|name| self.replica.ask(&[expiry.as_bytes(), name]));
+        let shared = self.shared;
+        names.iter().for_each(|name| self.replica.ask(&[shared.expiry(), name]));
         self.replica.replies_into(&mut self.here).await?;
         refuse(&self.replica, &self.here)?;
         {
-            let mut master = self.master.lock().await;
-            names.iter().for_each(|name| master.ask(&[expiry.as_bytes(), name]));
+            let mut master = shared.master.lock().await;
+            names.iter().for_each(|name| master.ask(&[shared.expiry(), name]));
             master.replies_into(&mut self.there).await?;
             refuse(&master, &self.there)?;
         }
-        let differs = |n: &usize| !same_expiry(expires(self.here.of(*n)), expires(self.there.of(*n)), self.seven);
+        let differs = |n: &usize| !shared.same_expiry(expires(self.here.of(*n)), expires(self.there.of(*n)));
         let candidates = (0..names.len()).filter(differs).map(|n| names[n].to_vec()).collect();
         Ok(Page { equal: 0, candidates })
     }
 
-    fn expiry(&self) -> &'static str {
-        if self.seven { "PEXPIRETIME" } else { "PTTL" }
-    }
-
     /// Compares the keys of these names. With `fields_expire` hashes are left to the typed reads.
     pub async fn compare(&mut self, names: &[&[u8]], fields_expire: bool) -> Result<Page> {
-        let expiry = self.expiry();
+        let shared = self.shared;
         let readable = |kind: &Kind| *kind != Kind::Other && !(fields_expire && *kind == Kind::Hash);
-        let guesses: Vec<_> = names.iter().map(|name| self.kinds.guess(name).filter(readable)).collect();
+        let guess = |name: &&[u8]| lock(&shared.kinds).guess(name).filter(readable);
+        let guesses: Vec<_> = names.iter().map(guess).collect();
         for (name, guess) in names.iter().zip(&guesses) {
-            self.replica.ask(&[expiry.as_bytes(), name]);
+            self.replica.ask(&[shared.expiry(), name]);
             match guess {
                 Some(kind) => ask(&mut self.replica, name, *kind, true),
                 None => self.replica.ask(&[b"TYPE", name]),
@@ -158,8 +185,8 @@ impl<'a> Lane<'a> {
             let kind = guess.unwrap_or_else(|| Kind::of(bulk(said).unwrap_or_default()));
             let mut key = Key { name, kind, expires, holds: None };
             match guess {
-                None => self.kinds.learn(name, kind),
-                Some(_) if self.here.refusal(2 * n + 1).is_some() => self.kinds.doubt(name),
+                None => lock(&shared.kinds).learn(name, kind),
+                Some(_) if self.here.refusal(2 * n + 1).is_some() => lock(&shared.kinds).doubt(name),
                 Some(_) => key.take(said),
             }
             keys.push(key);
@@ -181,43 +208,28 @@ impl<'a> Lane<'a> {
             _ => self.at_a_time,
         };
 
-        // What the replica has given in full: all strings by one command, then what else it holds and when it expires.
-        let read = || keys.iter().filter(|key| key.holds.is_some());
-        let strings = || read().filter(|key| key.kind == Kind::String);
-        let has_strings = strings().next().is_some();
         {
-            let mut master = self.master.lock().await;
-            if has_strings {
-                master.begin(1 + strings().count());
-                master.word(b"MGET");
-                strings().for_each(|key| master.word(key.name));
-            }
-            for key in read() {
-                if key.expires >= 0 {
-                    master.ask(&[expiry.as_bytes(), key.name]);
-                }
-                if key.kind != Kind::String {
-                    ask(&mut master, key.name, key.kind, false);
-                }
-            }
+            let mut master = shared.master.lock().await;
+            ask_the_same(&mut master, &keys, shared.expiry());
             master.replies_into(&mut self.there).await?;
             refuse(&master, &self.there)?;
         }
-        Ok(self.judge(&keys, has_strings))
+        Ok(self.judge(&keys))
     }
 
-    fn judge(&self, keys: &[Key<'_>], has_strings: bool) -> Page {
+    fn judge(&self, keys: &[Key<'_>]) -> Page {
         let mut replies = (0..).map(|n| self.there.of(n));
+        let has_strings = strings(keys).next().is_some();
         let mut strings = elements(if has_strings { replies.next().unwrap_or_default() } else { b"" });
         let mut reply = || replies.next().unwrap_or_default();
         let mut page = Page::default();
         for key in keys {
             let equal = key.holds.is_some_and(|holds| {
-                let expires = key.expires < 0 || same_expiry(key.expires, expires(reply()), self.seven);
+                let expires = key.expires < 0 || self.shared.same_expiry(key.expires, expires(reply()));
                 let content = match key.kind {
                     Kind::String => Some(holds) == strings.next(),
-                    Kind::Stream => self.same_stream(holds, reply()),
-                    kind => same(kind, holds, reply(), self.seed),
+                    Kind::Stream => self.shared.same_stream(holds, reply()),
+                    kind => same(kind, holds, reply(), self.shared.seed),
                 };
                 expires && content
             });
@@ -227,11 +239,6 @@ impl<'a> Lane<'a> {
             }
         }
         page
-    }
-
-    fn same_stream(&self, here: &[u8], there: &[u8]) -> bool {
-        let digest = |reply| whole_stream::digest(reply, self.seven, self.seed);
-        digest(here).is_some_and(|here| digest(there) == Some(here))
     }
 }
 
@@ -251,6 +258,30 @@ impl<'a> Key<'a> {
         // A key that is gone is no empty string.
         self.holds = all_of_it(self.kind, reply).filter(|_| self.expires != GONE);
     }
+}
+
+/// Adds the commands for what the replica has given in full: all strings by one, then each key's expiry and what else it holds.
+fn ask_the_same(master: &mut Raw, keys: &[Key<'_>], expiry: &[u8]) {
+    match strings(keys).count() {
+        0 => {}
+        many => {
+            master.begin(1 + many);
+            master.word(b"MGET");
+            strings(keys).for_each(|key| master.word(key.name));
+        }
+    }
+    for key in keys.iter().filter(|key| key.holds.is_some()) {
+        if key.expires >= 0 {
+            master.ask(&[expiry, key.name]);
+        }
+        if key.kind != Kind::String {
+            ask(master, key.name, key.kind, false);
+        }
+    }
+}
+
+fn strings<'k>(keys: &'k [Key<'_>]) -> impl Iterator<Item = &'k Key<'k>> {
+    keys.iter().filter(|key| key.kind == Kind::String && key.holds.is_some())
 }
 
 /// What servers say of the expiry of a key that is none.
@@ -299,10 +330,6 @@ fn all_of_it(kind: Kind, reply: &[u8]) -> Option<&[u8]> {
         Kind::Other => return None,
     };
     (all.starts_with(b"*") && all.len() <= LARGE_REPLY && elements <= MANY_ELEMENTS).then_some(all)
-}
-
-fn same_expiry(here: i64, there: i64, absolute: bool) -> bool {
-    here != GONE && there != GONE && expire_alike(here, there, absolute)
 }
 
 /// Whether two replies hold the same, in whatever order the type allows.

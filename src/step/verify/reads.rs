@@ -17,7 +17,7 @@ use super::{
     Comparison, Key, Options,
     bookmark::{Bookmark, Names},
     counts::Counts,
-    page::{Lane, Page, Scanned},
+    page::{Lane, Page, Scanned, Shared},
     typed::{self, Eyes},
 };
 use crate::{
@@ -189,16 +189,16 @@ impl Work<'_> {
             Names::OfMaster => (master, NAMES_OF_MASTER),
         };
         let mut scanner = Raw::open(whose).await?;
-        let master = Turn::new(Raw::open(master).await?);
+        let shared = Shared::open(master, replica).await?;
         let mut lanes = Vec::new();
         for _ in 0..LANES {
-            lanes.push(Lane::open(&master, replica).await?);
+            lanes.push(Lane::open(&shared, replica).await?);
         }
         let databases: Vec<u32> = lock(&self.seen).databases.iter().map(|d| d.number).collect();
         for database in databases {
             let Some(cursor) = lock(&self.place).enter(names, database) else { continue };
             scanner.select(database).await?;
-            master.lock().await.select(database).await?;
+            shared.master.lock().await.select(database).await?;
             for lane in &mut lanes {
                 lane.select(database).await?;
             }
