@@ -22,6 +22,30 @@ use crate::{
     side::Side,
 };
 
+/// A parameter that is raised now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raised {
+    /// The run id of its server when it was raised first.
+    pub run_id: String,
+    /// Its name.
+    pub parameter: String,
+    /// The value it had first; none where that is a secret.
+    pub original: Option<String>,
+    /// All that it was set to since; none for a secret.
+    values: Vec<Option<String>>,
+}
+
+impl Raised {
+    /// Whether somebody else has set it to this since: it is neither what it was nor what it was raised to. Not where that
+    /// can't be told: of a secret, and of several words, which a server puts in its own way.
+    pub fn is_another(&self, present: &str) -> bool {
+        let known = |value: &Option<String>| {
+            value.as_deref().is_none_or(|value| value.contains(' ') || value.eq_ignore_ascii_case(present))
+        };
+        !known(&self.original) && !self.values.iter().any(known)
+    }
+}
+
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
@@ -34,6 +58,9 @@ pub enum Record {
         parameter: String,
         /// Its value before; none where that is a secret.
         original: Option<String>,
+        /// The value it gets; none where that is a secret.
+        #[serde(default)]
+        value: Option<String>,
     },
     /// A raised parameter has its original value again.
     Restored {
@@ -288,18 +315,19 @@ impl Journal {
             .collect()
     }
 
-    /// The parameters of a server that are raised now, in the order in which they were, with the value each had first.
-    pub fn raised(&self, server: &str) -> Result<Vec<(String, Option<String>)>> {
-        let mut raised: Vec<(String, Option<String>)> = Vec::new();
+    /// The parameters of a server that are raised now, in the order in which they were.
+    pub fn raised(&self, server: &str) -> Result<Vec<Raised>> {
+        let mut raised: Vec<Raised> = Vec::new();
         for record in self.records()? {
             match record {
-                Record::Raised { run_id, parameter, original }
-                    if run_id == server && raised.iter().all(|(known, _)| *known != parameter) =>
-                {
-                    raised.push((parameter, original));
+                Record::Raised { run_id, parameter, original, value } if run_id == server => {
+                    match raised.iter_mut().find(|known| known.parameter == parameter) {
+                        Some(known) => known.values.push(value),
+                        None => raised.push(Raised { run_id, parameter, original, values: vec![value] }),
+                    }
                 }
                 Record::Restored { run_id, parameter } if run_id == server => {
-                    raised.retain(|(known, _)| *known != parameter);
+                    raised.retain(|known| known.parameter != parameter);
                 }
                 _ => {}
             }

@@ -7,7 +7,8 @@ fn scratch(name: &str) -> Journal {
 }
 
 fn raised(parameter: &str, original: &str) -> Record {
-    Record::Raised { run_id: "r".into(), parameter: parameter.into(), original: Some(original.into()) }
+    let (parameter, original) = (parameter.to_owned(), Some(original.to_owned()));
+    Record::Raised { run_id: "r".into(), parameter, original, value: Some("9".into()) }
 }
 
 #[test]
@@ -15,9 +16,27 @@ fn the_first_original_counts_until_it_is_restored() {
     let journal = scratch("raised");
     journal.append(&raised("a", "1")).unwrap();
     journal.append(&raised("a", "2")).unwrap();
-    assert_eq!(journal.raised("r").unwrap(), [("a".to_owned(), Some("1".to_owned()))]);
+    let known = journal.raised("r").unwrap();
+    assert_eq!(known.iter().map(|raised| raised.original.as_deref()).collect::<Vec<_>>(), [Some("1")]);
     journal.append(&Record::Restored { run_id: "r".into(), parameter: "a".into() }).unwrap();
     assert!(journal.raised("r").unwrap().is_empty());
+}
+
+#[test]
+fn what_somebody_else_has_set_is_told_from_what_was_raised() {
+    let known = |original: Option<&str>, values: &[Option<&str>]| Raised {
+        run_id: "r".into(),
+        parameter: "p".into(),
+        original: original.map(Into::into),
+        values: values.iter().map(|value| value.map(Into::into)).collect(),
+    };
+    let raised = known(Some("100"), &[Some("200"), Some("300")]);
+    // Whether it came to the last one before a crash is not known.
+    assert_eq!(["100", "200", "300", "400"].map(|present| raised.is_another(present)), [false, false, false, true]);
+    assert!(!known(None, &[Some("200")]).is_another("400"));
+    assert!(!known(Some("100"), &[None]).is_another("400"));
+    assert!(!known(Some("normal 0 0 0 slave 0 0 0"), &[Some("replica 1 0 0")]).is_another("normal 0 0 0 slave 1 0 0"));
+    assert!(!known(Some("Yes"), &[Some("no")]).is_another("yes"));
 }
 
 #[test]

@@ -285,7 +285,7 @@ fn settings(records: &[Dated]) -> Vec<Setting> {
     let mut settings: Vec<Setting> = Vec::new();
     for Dated { at, record } in records {
         match record {
-            Record::Raised { run_id, parameter, original } => {
+            Record::Raised { run_id, parameter, original, .. } => {
                 let server = name(run_id);
                 let same = |s: &Setting| s.server == server && s.parameter == *parameter && s.stands();
                 if !settings.iter().any(same) {

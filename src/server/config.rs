@@ -7,7 +7,7 @@ use redis::Value;
 use super::{Command, Server, elements, info::Version, text};
 use crate::{
     error::{Code, Error, Result, State},
-    journal::{Journal, Record},
+    journal::{Journal, Raised, Record},
     run::Deadline,
 };
 
@@ -73,17 +73,24 @@ impl Server {
             return Ok(());
         }
         if !self.run.dry {
+            let known = self.raised(journal)?.into_iter().find(|known| known.parameter == parameter);
+            if let Some(known) = known.filter(|known| known.is_another(&present)) {
+                // What somebody else has set since is what it goes back to.
+                journal.append(&Record::Restored { run_id: known.run_id, parameter: known.parameter })?;
+            }
             journal.append(&Record::Raised {
                 run_id: self.identity.run_id.clone(),
                 parameter: parameter.to_owned(),
                 original: original(parameter, present),
+                value: Some(value.to_owned()).filter(|_| !is_secret(parameter)),
             })?;
         }
         self.change(&Command::config_set(parameter, value)).await
     }
 
     /// Puts back what [`Server::raise`] has raised on this server, in this call or an earlier one: all of it, or
-    /// the parameters named, what was raised last first. What can't be put back is a warning.
+    /// the parameters named, what was raised last first. What can't be put back is a warning, and so is what somebody else has
+    /// set to another value since: that is left as it is.
     pub async fn restore(&self, journal: &Journal, only: Option<&[&str]>) -> Result<()> {
         self.set_back(journal, only).await?.iter().try_for_each(|record| journal.append(record))
     }
@@ -93,7 +100,8 @@ impl Server {
     pub async fn set_back(&self, journal: &Journal, only: Option<&[&str]>) -> Result<Vec<Record>> {
         let _shield = self.run.shield();
         let mut restored = Vec::new();
-        for (run_id, parameter, original) in self.raised(journal)?.into_iter().rev() {
+        for raised in self.raised(journal)?.into_iter().rev() {
+            let Raised { parameter, original, .. } = &raised;
             if only.is_some_and(|only| !only.contains(&parameter.as_str())) {
                 continue;
             }
@@ -101,29 +109,30 @@ impl Server {
                 self.run.warn(format!("{self}: the earlier value of {parameter} is a secret and was not written down"));
                 continue;
             };
-            if parameter == MIN_REPLICAS && !self.has_replicas(&original).await? {
+            let present = self.config(&[parameter]).await?.remove(parameter);
+            if let Some(present) = present.as_deref().filter(|present| raised.is_another(present)) {
+                self.run
+                    .warn(format!("{self}: {parameter} stays {present}: it was set while this upgrade had it raised"));
+            } else if parameter == MIN_REPLICAS && !self.has_replicas(original).await? {
                 self.run.warn(format!(
                     "{self}: {parameter} stays 0 until {original} replicas follow; it would refuse all writes"
                 ));
                 continue;
-            }
-            let present = self.config(&[&parameter]).await?.remove(&parameter);
-            if present.as_ref() != Some(&original) {
-                self.change(&Command::config_set(&parameter, &original))
+            } else if present.as_ref() != Some(original) {
+                self.change(&Command::config_set(parameter, original))
                     .await
                     .map_err(|e| e.state(State::Interrupted))?;
             }
-            restored.push(Record::Restored { run_id, parameter });
+            restored.push(Record::Restored { run_id: raised.run_id, parameter: raised.parameter });
         }
         Ok(if self.run.dry { Vec::new() } else { restored })
     }
 
-    /// What is raised on this server, by the run id it had then, with the value it had first, in the order in which it was.
-    pub fn raised(&self, journal: &Journal) -> Result<Vec<(String, String, Option<String>)>> {
+    /// What is raised on this server, under whichever run id it had then, in the order in which it was.
+    pub fn raised(&self, journal: &Journal) -> Result<Vec<Raised>> {
         let mut all = Vec::new();
         for run_id in self.run_ids() {
-            let raised = journal.raised(run_id)?;
-            all.extend(raised.into_iter().map(|(parameter, original)| (run_id.clone(), parameter, original)));
+            all.extend(journal.raised(run_id)?);
         }
         Ok(all)
     }

@@ -75,8 +75,8 @@ async fn present(pair: &Pair, replica: &Server) -> Result<Option<Login>> {
 }
 
 fn original(pair: &Pair, server: &Server, parameter: &str) -> Result<Option<String>> {
-    let raised = server.raised(&pair.journal)?.into_iter().find(|(_, name, _)| name == parameter);
-    Ok(raised.and_then(|(_, _, original)| original).filter(|value| !value.is_empty()))
+    let raised = server.raised(&pair.journal)?.into_iter().find(|known| known.parameter == parameter);
+    Ok(raised.and_then(|known| known.original).filter(|value| !value.is_empty()))
 }
 
 /// Lets `replica` log in with that, over TLS or not.

@@ -107,11 +107,11 @@ async fn look(server: &Server, journal: &Journal) -> Result<(Present, Info)> {
     }
     let config = server.config(&["save", "appendonly", "appendfsync", STOP_WRITES]).await?;
     let value = |name| config.get(name).cloned().unwrap_or_default();
-    let raised = server.raised(journal)?.into_iter().find(|(_, parameter, _)| parameter == "appendfsync");
+    let raised = server.raised(journal)?.into_iter().find(|known| known.parameter == "appendfsync");
     let present = Present {
         save: value("save"),
         aof: value("appendonly") == "yes",
-        appendfsync: raised.and_then(|(_, _, original)| original).unwrap_or_else(|| value("appendfsync")),
+        appendfsync: raised.and_then(|known| known.original).unwrap_or_else(|| value("appendfsync")),
         stop_writes: value(STOP_WRITES) == "yes",
         saved: info.get("rdb_last_bgsave_status") == Some("ok"),
         rewritten: info.get("aof_last_bgrewrite_status") == Some("ok"),
@@ -237,7 +237,7 @@ impl Switch<'_> {
         if self.server.info("persistence").await?.get("rdb_last_bgsave_status") == Some("ok") {
             return self.server.restore(self.journal, Some(&[STOP_WRITES])).await;
         }
-        if self.server.raised(self.journal)?.iter().any(|(_, parameter, _)| parameter == STOP_WRITES) {
+        if self.server.raised(self.journal)?.iter().any(|known| known.parameter == STOP_WRITES) {
             self.server.run.warn(format!(
                 "{}: {STOP_WRITES} stays no until a save has succeeded: the server would refuse all writes",
                 self.server

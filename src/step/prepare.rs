@@ -67,9 +67,10 @@ async fn widen_backlog(journal: &Journal, promoted: &Server, wanted: u64) -> Res
     let present = promoted.config(&["repl-backlog-size", "maxmemory"]).await?;
     let raised = promoted.raised(journal)?;
     let first = |name: &str| {
-        let original =
-            raised.iter().find(|(_, parameter, _)| parameter == name).and_then(|(_, _, first)| first.as_ref());
-        original.or(present.get(name)).and_then(|value| value.parse::<u64>().ok()).unwrap_or_default()
+        let present = present.get(name).map(String::as_str).unwrap_or_default();
+        let known = raised.iter().find(|known| known.parameter == name && !known.is_another(present));
+        let original = known.and_then(|known| known.original.as_deref());
+        original.unwrap_or(present).parse::<u64>().unwrap_or_default()
     };
     let (size, limit) = (first("repl-backlog-size"), first("maxmemory"));
     if size >= wanted {

@@ -108,6 +108,26 @@ def test_the_backlog_takes_no_room_from_the_data(pair: Pair, policy: str) -> Non
     assert pair.target.info("stats")["evicted_keys"] == 0
 
 
+def test_what_is_set_while_it_is_raised_stays(pair: Pair) -> None:
+    for one in (pair.source, pair.target):
+        one.call("CONFIG", "SET", "maxmemory", 100 << 20)
+    pair.switch()
+    assert int(config(pair.target, "maxmemory")) > 300 << 20
+    new = 1 << 30
+    rb.config(server=pair.source.url, parameters={"maxmemory": new})  # where it serves now
+    assert int(config(pair.target, "maxmemory")) == new
+    # It is what the next handover starts from, and goes back to.
+    assert rb.rollback(**pair.given).warm
+    assert int(config(pair.target, "maxmemory")) == new
+    assert rb.switchover(**pair.given).warm
+    assert int(config(pair.target, "maxmemory")) > new + (200 << 20)
+    pair.target.call("CONFIG", "SET", "maxmemory", 2 * new)
+    retired = rb.retire(**pair.given)
+    assert int(config(pair.target, "maxmemory")) == 2 * new
+    assert int(config(pair.target, "repl-backlog-size")) == 1 << 20
+    assert f"maxmemory stays {2 * new}" in " ".join(retired.warnings)
+
+
 def test_fewer_clients_than_are_connected(pair: Pair) -> None:
     pair.target.call("CONFIG", "SET", "maxclients", 20)
     assert "maxclients_differs" in codes(rb.preflight(**pair.given))

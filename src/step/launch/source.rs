@@ -68,9 +68,11 @@ pub(super) async fn read(pair: &Pair, source: &Server) -> Result<Live> {
         ),
         _ => e,
     })?;
-    for (_, parameter, original) in source.raised(&pair.journal)? {
-        // A secret was not written down; what is there now is of no use to anybody else.
-        values.insert(parameter, original.unwrap_or_default());
+    for raised in source.raised(&pair.journal)? {
+        if values.get(&raised.parameter).is_none_or(|present| !raised.is_another(present)) {
+            // A secret was not written down; what is there now is of no use to anybody else.
+            values.insert(raised.parameter, raised.original.unwrap_or_default());
+        }
     }
     let users = match source.users().await {
         Ok(users) => users,
