@@ -176,7 +176,8 @@ def test_names_that_tell_nothing_of_types(pair: Pair) -> None:
     assert (result.equal, result.compared) == (True, 3000)
     names = [f"any:{number}" for number in range(1200, 1206)]
     for name, kind in zip(names, kinds):
-        spoil(pair, ("DEL", name), tuple(word.format(name) for word in kinds[kind][:-1]) + ("x",))
+        words = (word.format(name) for word in kinds[kind][:-1])
+        spoil(pair, ("DEL", name), (*words, "x"))
     assert set(_differing(pair)) == set(names)
     # And one that has become another type.
     spoil(pair, ("DEL", "any:1300"), ("SET", "any:1300", "x"))
