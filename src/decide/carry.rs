@@ -95,7 +95,7 @@ pub struct Carried {
     pub dropped: Vec<Dropped>,
 }
 
-/// Refuses wishes that would undo what keeps the two apart.
+/// Refuses wishes that would undo what keeps the two apart, or that no later step works with.
 pub fn check(wishes: &Wishes) -> Result<()> {
     for (name, values) in wishes {
         let refused = |problem: &str| Err(Error::input("parameters", format!("{name}: {problem}")));
@@ -110,6 +110,9 @@ pub fn check(wishes: &Wishes) -> Result<()> {
         }
         if ROLE.contains(&name.as_str()) {
             return refused("is for the step replicate");
+        }
+        if name == "cluster-enabled" && values.iter().any(|value| value.eq_ignore_ascii_case("yes")) {
+            return refused("nodes of a cluster can't be replaced in this way");
         }
         if values.len() != 1 && !DIRECTIVES.contains(&name.as_str()) && !GROUPS.iter().any(|(group, _)| group == name) {
             return refused("takes one value");
@@ -365,8 +368,11 @@ mod tests {
     }
 
     #[test]
-    fn wishes_that_would_join_the_two_are_refused() {
-        for (name, value) in [("port", "1"), ("dir", "/"), ("replicaof", "h 1"), ("hz", "1\nport 5"), ("a b", "1")] {
+    fn wishes_that_would_join_the_two_or_lead_nowhere_are_refused() {
+        let cluster = ("cluster-enabled", "Yes");
+        for (name, value) in
+            [("port", "1"), ("dir", "/"), ("replicaof", "h 1"), ("hz", "1\nport 5"), ("a b", "1"), cluster]
+        {
             let wishes = [(name.to_owned(), vec![value.to_owned()])].into();
             assert!(check(&wishes).is_err(), "{name}");
         }
