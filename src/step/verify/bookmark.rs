@@ -35,17 +35,23 @@ pub struct Bookmark {
     run_ids: [String; 2],
     /// Whose names are being gone through.
     pub names: Names,
-    /// In which database.
-    pub database: u32,
-    /// From where on; none at the end of the database.
-    pub cursor: Option<String>,
-    /// Whether `names` and `database` were begun.
-    begun: bool,
+    /// How far, by the numbers of the databases.
+    reached: BTreeMap<u32, Reached>,
     /// Keys that are to be looked at again.
     pub candidates: Vec<Key>,
     /// Those that had not rested then.
     pub moving: Vec<Key>,
     found: Found,
+}
+
+/// How far the names of a database were gone through.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Reached {
+    /// From where on; none at its end.
+    pub cursor: Option<String>,
+    /// How many names SCAN gave up to there, and how many of them expire.
+    pub given: u64,
+    pub expiring: u64,
 }
 
 /// What was found so far.
@@ -64,9 +70,7 @@ impl Bookmark {
         Bookmark {
             run_ids: [master, replica].map(|server| server.identity.run_id.clone()),
             names: Names::OfReplica,
-            database: 0,
-            cursor: None,
-            begun: false,
+            reached: BTreeMap::new(),
             candidates: Vec::new(),
             moving: Vec::new(),
             found: Found::default(),
@@ -92,7 +96,7 @@ impl Bookmark {
         let found = std::mem::take(&mut mark.found);
         seen.compared = found.compared;
         seen.differing = found.differing;
-        seen.differences.extend(found.differences);
+        seen.differences = found.differences;
         seen.named = found.named;
         seen.not_comparable = found.not_comparable;
         Ok(Some(mark))
@@ -100,17 +104,17 @@ impl Bookmark {
 
     /// Comes to a database: the cursor to go on from, or none if it was done before.
     pub fn enter(&mut self, names: Names, database: u32) -> Option<String> {
-        let start = || Some("0".to_owned());
-        let here = (self.names, self.database);
-        if self.begun && (names, database) < here {
-            return None;
+        if names > self.names {
+            self.names = names;
+            self.reached.clear();
         }
-        if self.begun && (names, database) == here {
-            return self.cursor.clone();
-        }
-        (self.names, self.database, self.begun) = (names, database, true);
-        self.cursor = start();
-        start()
+        let start = || Reached { cursor: Some("0".to_owned()), ..Reached::default() };
+        self.reached.entry(database).or_insert_with(start).cursor.clone()
+    }
+
+    /// How far it is in a database; at its end in one that was not entered.
+    pub fn reached(&mut self, database: u32) -> &mut Reached {
+        self.reached.entry(database).or_default()
     }
 
     /// Writes it down.
@@ -118,7 +122,7 @@ impl Bookmark {
         self.found = Found {
             compared: seen.compared,
             differing: seen.differing,
-            differences: seen.differences.iter().filter(|line| line.starts_with("key ")).cloned().collect(),
+            differences: seen.differences.clone(),
             named: seen.named.clone(),
             not_comparable: seen.not_comparable.clone(),
         };

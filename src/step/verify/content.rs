@@ -197,11 +197,13 @@ fn knows_field_expiry(identity: &Identity) -> bool {
     }
 }
 
+/// Whether a refusal says no more than that the key is gone or has another type by now.
+pub(super) fn changed(said: &Said) -> bool {
+    matches!(said.word.as_str(), "WRONGTYPE" | "NOGROUP") || said.text.to_lowercase().contains("no such key")
+}
+
 /// Sends commands in one go. What is left refused says that the key is gone or has another type by now.
 async fn ask(raw: &mut Raw, commands: &[Command]) -> Result<Replies> {
-    let changed = |said: &Said| {
-        matches!(said.word.as_str(), "WRONGTYPE" | "NOGROUP") || said.text.to_lowercase().contains("no such key")
-    };
     commands.iter().for_each(|command| raw.ask_for(command));
     let replies = raw.replies().await?;
     for (n, command) in commands.iter().enumerate() {

@@ -71,9 +71,23 @@ impl Counts {
         }
     }
 
-    /// Whether both surely hold as many keys, and as many that expire.
-    pub fn alike(&self) -> bool {
-        self.exact && !self.databases.iter().any(Database::differs)
+    /// The databases, if both surely hold as many keys in each, and as many that expire.
+    pub fn alike(&self) -> Option<&[Database]> {
+        (self.exact && !self.databases.iter().any(Database::differs)).then_some(&self.databases)
+    }
+
+    /// These are what the comparison goes by; exact ones before others.
+    pub fn tell(self, master: &Server, replica: &Server, seen: &mut Comparison) {
+        seen.attempts += self.attempts;
+        if seen.exact && !self.exact {
+            return;
+        }
+        let differ = || self.databases.iter().filter(|d| d.differs());
+        seen.count_differences = match self.exact {
+            true => differ().map(|d| in_words(d, master, replica)).collect(),
+            false => beyond_the_load(&self),
+        };
+        (seen.exact, seen.offset, seen.databases) = (self.exact, self.looks[0].0, self.databases);
     }
 }
 
@@ -86,14 +100,7 @@ pub async fn compare(
     options: &Options,
     seen: &mut Comparison,
 ) -> Result<()> {
-    let counts = Counts::take(pair, master, replica, options.wait_timeout).await?;
-    let differ = || counts.databases.iter().filter(|d| d.differs());
-    seen.differences = match counts.exact {
-        true => differ().map(|d| in_words(d, master, replica)).collect(),
-        false => beyond_the_load(&counts),
-    };
-    (seen.exact, seen.offset, seen.attempts) = (counts.exact, counts.looks[0].0, counts.attempts);
-    seen.databases = counts.databases;
+    Counts::take(pair, master, replica, options.wait_timeout).await?.tell(master, replica, seen);
     Ok(())
 }
 

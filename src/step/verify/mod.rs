@@ -7,10 +7,12 @@ mod counts;
 mod functions;
 mod kinds;
 mod lighter;
+mod one_reply;
 mod page;
 mod pieces;
 mod reads;
 mod sample;
+mod scanned;
 mod streams;
 mod tally;
 mod typed;
@@ -189,7 +191,7 @@ pub async fn verify(call: &Call, options: &Options) -> Result<Verify> {
             offset: seen.offset,
             compared: seen.compared,
             differing: seen.differing,
-            differences: seen.differences,
+            differences: [seen.count_differences, seen.differences].concat(),
             unsettled: seen.unsettled,
             not_comparable: seen.not_comparable,
             detectable_share: seen.detectable_share,
@@ -251,6 +253,8 @@ pub(crate) struct Comparison {
     attempts: u64,
     compared: u64,
     differing: u64,
+    /// What differs in the counts, and of so many keys.
+    count_differences: Vec<String>,
     differences: Vec<String>,
     /// The keys that differ, so that none counts twice.
     named: BTreeSet<Key>,
@@ -299,7 +303,7 @@ impl Comparison {
     fn equal(&self, level: Level) -> bool {
         let all = self.detectable_share == Some(0.0) && self.unsettled == 0 && self.not_comparable.is_empty();
         let enough = self.attempts > 0 && (all || level != Level::Full);
-        enough && self.differences.is_empty() && self.differing == 0
+        enough && self.count_differences.is_empty() && self.differing == 0
     }
 }
 

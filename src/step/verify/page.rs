@@ -1,7 +1,8 @@
-//! The keys of one page of SCAN, read on both with as few commands as can be, and compared as the bytes that came.
+//! Some keys, read on both with as few commands as can be, and compared as the bytes that came.
 //!
-//! The replica is read first and tells types and sizes, so that the one that serves is asked for nothing large. It is asked
-//! when keys expire only where they do on the replica. What is not plainly equal is a candidate, which the
+//! The replica is read first. The one that serves is asked the same of what the replica has given in full, and when keys
+//! expire only where they do on the replica. No command gives more than so many elements, on either: a replica that is
+//! wrong may hold one field where the other holds a million. What is not plainly equal is a candidate, which the
 //! [typed reads](super::typed) look at again: this only has to be fast.
 
 use std::sync::Mutex;
@@ -14,40 +15,29 @@ use crate::{
     rdb::Seed,
     server::{
         Server,
-        raw::{Raw, Replies, bulk, elements, length, number},
+        raw::{Raw, Replies, bulk},
     },
 };
 
 use super::{
-    content::{expire_alike, tell_when},
+    content::changed,
     kinds::{Kind, Kinds},
-    pieces::score_bits,
-    whole_stream,
+    one_reply::{GONE, Rules, ask, expires},
 };
-
-/// A string of so many bytes, or a key of more elements or bytes, is read in pieces, as a candidate.
-const LARGE_STRING: usize = 16 << 10;
-const LAST_OF_STRING: &[u8] = b"16383";
-const MANY_ELEMENTS: usize = 512;
-const MOST_ELEMENTS: &[u8] = b"512";
-const LARGE_REPLY: usize = 64 << 10;
 
 /// How many keys are read at a time, and for how many bytes. Fewer keys cost more round trips, more keep others waiting.
 const FIRST_KEYS: usize = 25;
 const MOST_KEYS: usize = 500;
 const MANY_BYTES: usize = 512 << 10;
 
-/// How HSCAN and SSCAN begin if they give everything at once.
-const ALL_OF_IT: &[u8] = b"*2\r\n$1\r\n0\r\n";
-
 /// What lanes share.
 pub struct Shared {
     /// The one connection to the server that serves: lanes take turns, as others wait for it, too.
     pub master: Turn<Raw>,
     kinds: Mutex<Kinds>,
-    /// Whether both are of 7.0 or newer: these tell when a key expires, and not only in how long, and a replica knows all consumers.
-    seven: bool,
-    seed: Seed,
+    /// How many keys are read at a time, by their size.
+    at_a_time: Mutex<usize>,
+    rules: Rules,
 }
 
 impl Shared {
@@ -56,112 +46,99 @@ impl Shared {
         Ok(Shared {
             master: Turn::new(Raw::open(master).await?),
             kinds: Mutex::new(Kinds::new(seed)),
-            seven: tell_when(master, replica),
-            seed,
+            at_a_time: Mutex::new(FIRST_KEYS),
+            rules: Rules::of(master, replica, seed),
         })
     }
 
-    fn expiry(&self) -> &'static [u8] {
-        if self.seven { b"PEXPIRETIME" } else { b"PTTL" }
+    /// Another database, whose keys may be large.
+    pub async fn select(&self, database: u32) -> Result<()> {
+        *lock(&self.at_a_time) = FIRST_KEYS;
+        self.master.lock().await.select(database).await
     }
 
-    fn same_expiry(&self, here: i64, there: i64) -> bool {
-        here != GONE && there != GONE && expire_alike(here, there, self.seven)
+    /// How many keys are to be read at a time.
+    pub fn at_a_time(&self) -> usize {
+        *lock(&self.at_a_time)
     }
 
-    fn same_stream(&self, here: &[u8], there: &[u8]) -> bool {
-        let digest = |reply| whole_stream::digest(reply, self.seven, self.seed);
-        digest(here).is_some_and(|here| digest(there) == Some(here))
+    /// So many keys have come as so many bytes.
+    fn adapt(&self, keys: usize, bytes: usize) {
+        let mut at_a_time = lock(&self.at_a_time);
+        if bytes >= MANY_BYTES {
+            *at_a_time = (keys / 2).clamp(1, *at_a_time);
+        } else if bytes < MANY_BYTES / 4 && keys >= *at_a_time {
+            *at_a_time = (2 * *at_a_time).min(MOST_KEYS);
+        }
     }
-}
-
-/// Reads one page at a time.
-pub struct Lane<'a> {
-    shared: &'a Shared,
-    replica: Raw,
-    /// How many keys are read at a time.
-    at_a_time: usize,
-    /// What the replica said, and what the master said.
-    here: Replies,
-    there: Replies,
 }
 
 /// Keys by what came of them.
 #[derive(Default)]
 pub struct Page {
+    /// How many were to be compared, and how many of them expire on the replica.
+    pub given: u64,
+    pub expiring: u64,
     /// How many are equal.
     pub equal: u64,
     /// Those to be looked at again.
     pub candidates: Vec<Vec<u8>>,
+    /// How many of those had passed as equal before.
+    pub again: u64,
 }
 
 impl Page {
     pub fn add(&mut self, more: Page) {
+        self.given += more.given;
+        self.expiring += more.expiring;
         self.equal += more.equal;
         self.candidates.extend(more.candidates);
+        self.again += more.again;
     }
 }
 
-/// A page of SCAN.
-pub struct Scanned(Replies);
-
-impl Scanned {
-    /// Asks for it.
-    pub async fn ask(raw: &mut Raw, cursor: &str, count: usize) -> Result<Scanned> {
-        raw.ask(&[b"SCAN", cursor.as_bytes(), b"COUNT", count.to_string().as_bytes()]);
-        let replies = raw.replies().await?;
-        if let Some(said) = replies.refusal(0) {
-            return Err(raw.refused("SCAN", &said));
-        }
-        match elements(replies.of(0)).count() {
-            2 => Ok(Scanned(replies)),
-            _ => Err(raw.odd()),
-        }
-    }
-
-    /// The cursor of the next page; none if this is the last one.
-    pub fn cursor(&self) -> Option<String> {
-        let cursor = elements(self.0.of(0)).next().and_then(bulk).filter(|cursor| *cursor != b"0");
-        cursor.map(|cursor| String::from_utf8_lossy(cursor).into_owned())
-    }
-
-    pub fn names(&self) -> Vec<&[u8]> {
-        elements(self.0.of(0)).nth(1).map_or(Vec::new(), |names| elements(names).filter_map(bulk).collect())
-    }
+/// Reads some keys at a time.
+pub struct Lane<'a> {
+    shared: &'a Shared,
+    replica: Raw,
+    /// What the replica said, and what the master said.
+    here: Replies,
+    there: Replies,
 }
 
 impl<'a> Lane<'a> {
     pub async fn open(shared: &'a Shared, replica: &Server) -> Result<Self> {
         let (here, there) = Default::default();
-        Ok(Lane { shared, replica: Raw::open(replica).await?, at_a_time: FIRST_KEYS, here, there })
+        Ok(Lane { shared, replica: Raw::open(replica).await?, here, there })
     }
 
     /// Selects a database on the replica.
     pub async fn select(&mut self, database: u32) -> Result<()> {
-        self.at_a_time = FIRST_KEYS; // this one's keys may be large
         self.replica.select(database).await
     }
 
-    /// The next of these names, as many as are read at a time, and those that are left.
-    pub fn next<'n, 'k>(&self, names: &'n [&'k [u8]]) -> (&'n [&'k [u8]], &'n [&'k [u8]]) {
-        names.split_at(self.at_a_time.min(names.len()))
-    }
-
-    /// Those of these names of the master that the replica lacks, or that expire at another time there.
+    /// Those of these names of the master that the replica lacks, or that expire on the master alone. All others were compared.
     pub async fn missing(&mut self, names: &[&[u8]]) -> Result<Page> {
         let shared = self.shared;
-        names.iter().for_each(|name| self.replica.ask(&[shared.expiry(), name]));
+        names.iter().for_each(|name| self.replica.ask(&[shared.rules.expiry(), name]));
         self.replica.replies_into(&mut self.here).await?;
         refuse(&self.replica, &self.here)?;
         {
             let mut master = shared.master.lock().await;
-            names.iter().for_each(|name| master.ask(&[shared.expiry(), name]));
+            names.iter().for_each(|name| master.ask(&[shared.rules.expiry(), name]));
             master.replies_into(&mut self.there).await?;
             refuse(&master, &self.there)?;
         }
-        let differs = |n: &usize| !shared.same_expiry(expires(self.here.of(*n)), expires(self.there.of(*n)));
-        let candidates = (0..names.len()).filter(differs).map(|n| names[n].to_vec()).collect();
-        Ok(Page { equal: 0, candidates })
+        let mut page = Page::default();
+        for (n, name) in names.iter().enumerate() {
+            let (here, there) = (expires(self.here.of(n)), expires(self.there.of(n)));
+            let lacks = here == GONE && there != GONE;
+            if lacks || here == -1 && there >= 0 {
+                page.candidates.push(name.to_vec());
+                page.again += u64::from(!lacks);
+            }
+        }
+        Ok(page)
     }
 
     /// Compares the keys of these names. With `fields_expire` hashes are left to the typed reads.
@@ -171,9 +148,9 @@ impl<'a> Lane<'a> {
         let guess = |name: &&[u8]| lock(&shared.kinds).guess(name).filter(readable);
         let guesses: Vec<_> = names.iter().map(guess).collect();
         for (name, guess) in names.iter().zip(&guesses) {
-            self.replica.ask(&[shared.expiry(), name]);
+            self.replica.ask(&[shared.rules.expiry(), name]);
             match guess {
-                Some(kind) => ask(&mut self.replica, name, *kind, true),
+                Some(kind) => ask(&mut self.replica, name, *kind),
                 None => self.replica.ask(&[b"TYPE", name]),
             }
         }
@@ -185,60 +162,59 @@ impl<'a> Lane<'a> {
             let kind = guess.unwrap_or_else(|| Kind::of(bulk(said).unwrap_or_default()));
             let mut key = Key { name, kind, expires, holds: None };
             match guess {
+                _ if expires == GONE => {} // which is no empty string
                 None => lock(&shared.kinds).learn(name, kind),
                 Some(_) if self.here.refusal(2 * n + 1).is_some() => lock(&shared.kinds).doubt(name),
-                Some(_) => key.take(said),
+                Some(_) => key.holds = shared.rules.whole(kind, said),
             }
             keys.push(key);
         }
 
         // Those whose type had to be asked.
         let mut late = Replies::default();
-        let is_late = |n: &usize| guesses[*n].is_none() && readable(&keys[*n].kind);
+        let is_late = |n: &usize| guesses[*n].is_none() && readable(&keys[*n].kind) && keys[*n].expires != GONE;
         let open: Vec<usize> = (0..keys.len()).filter(is_late).collect();
         if !open.is_empty() {
-            open.iter().for_each(|n| ask(&mut self.replica, keys[*n].name, keys[*n].kind, true));
+            open.iter().for_each(|n| ask(&mut self.replica, keys[*n].name, keys[*n].kind));
             self.replica.replies_into(&mut late).await?;
             refuse(&self.replica, &late)?;
-            open.iter().enumerate().for_each(|(n, open)| keys[*open].take(late.of(n)));
-        }
-        self.at_a_time = match self.here.size() + late.size() {
-            MANY_BYTES.. => (names.len() / 2).max(1),
-            size if size < MANY_BYTES / 4 => (2 * self.at_a_time).min(MOST_KEYS),
-            _ => self.at_a_time,
-        };
-
-        {
-            let mut master = shared.master.lock().await;
-            ask_the_same(&mut master, &keys, shared.expiry());
-            master.replies_into(&mut self.there).await?;
-            refuse(&master, &self.there)?;
-        }
-        Ok(self.judge(&keys))
-    }
-
-    fn judge(&self, keys: &[Key<'_>]) -> Page {
-        let mut replies = (0..).map(|n| self.there.of(n));
-        let has_strings = strings(keys).next().is_some();
-        let mut strings = elements(if has_strings { replies.next().unwrap_or_default() } else { b"" });
-        let mut reply = || replies.next().unwrap_or_default();
-        let mut page = Page::default();
-        for key in keys {
-            let equal = key.holds.is_some_and(|holds| {
-                let expires = key.expires < 0 || self.shared.same_expiry(key.expires, expires(reply()));
-                let content = match key.kind {
-                    Kind::String => Some(holds) == strings.next(),
-                    Kind::Stream => self.shared.same_stream(holds, reply()),
-                    kind => same(kind, holds, reply(), self.shared.seed),
-                };
-                expires && content
-            });
-            match equal {
-                true => page.equal += 1,
-                false => page.candidates.push(key.name.to_vec()),
+            for (n, key) in open.into_iter().enumerate() {
+                keys[key].holds = shared.rules.whole(keys[key].kind, late.of(n));
             }
         }
-        page
+        shared.adapt(names.len(), self.here.size() + late.size());
+
+        let expiring = keys.iter().filter(|key| key.expires >= 0).count() as u64;
+        let mut page = Page { given: names.len() as u64, expiring, ..Page::default() };
+        let mut rest = &*keys;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(worth(rest, MANY_BYTES));
+            {
+                let mut master = shared.master.lock().await;
+                now.iter().for_each(|key| key.ask(&mut master, shared.rules.expiry()));
+                master.replies_into(&mut self.there).await?;
+                refuse(&master, &self.there)?;
+            }
+            judge(&shared.rules, now, &self.there, &mut page);
+            rest = later;
+        }
+        Ok(page)
+    }
+}
+
+fn judge(rules: &Rules, keys: &[Key<'_>], there: &Replies, page: &mut Page) {
+    let mut replies = (0..).map(|n| there.of(n));
+    let mut reply = || replies.next().unwrap_or_default();
+    for key in keys {
+        let equal = key.holds.is_some_and(|holds| {
+            let expires = key.expires < 0 || rules.same_expiry(key.expires, expires(reply()));
+            let content = rules.same(key.kind, holds, reply());
+            expires && content
+        });
+        match equal {
+            true => page.equal += 1,
+            false => page.candidates.push(key.name.to_vec()),
+        }
     }
 }
 
@@ -248,133 +224,42 @@ struct Key<'a> {
     kind: Kind,
     /// When or in how long, in milliseconds; -1 for never, [`GONE`] if there is no such key.
     expires: i64,
-    /// The reply with all that it holds; none if that is more than fits in one.
+    /// All that it holds; none if that is more than fits in one reply, or nothing.
     holds: Option<&'a [u8]>,
 }
 
-impl<'a> Key<'a> {
-    /// Takes the reply to a bounded read.
-    fn take(&mut self, reply: &'a [u8]) {
-        // A key that is gone is no empty string.
-        self.holds = all_of_it(self.kind, reply).filter(|_| self.expires != GONE);
-    }
-}
-
-/// Adds the commands for what the replica has given in full: all strings by one, then each key's expiry and what else it holds.
-fn ask_the_same(master: &mut Raw, keys: &[Key<'_>], expiry: &[u8]) {
-    match strings(keys).count() {
-        0 => {}
-        many => {
-            master.begin(1 + many);
-            master.word(b"MGET");
-            strings(keys).for_each(|key| master.word(key.name));
-        }
-    }
-    for key in keys.iter().filter(|key| key.holds.is_some()) {
-        if key.expires >= 0 {
-            master.ask(&[expiry, key.name]);
-        }
-        if key.kind != Kind::String {
-            ask(master, key.name, key.kind, false);
+impl Key<'_> {
+    /// Adds the commands for what the replica has told of it in full.
+    fn ask(&self, master: &mut Raw, expiry: &[u8]) {
+        if self.holds.is_some() {
+            if self.expires >= 0 {
+                master.ask(&[expiry, self.name]);
+            }
+            ask(master, self.name, self.kind);
         }
     }
 }
 
-fn strings<'k>(keys: &'k [Key<'_>]) -> impl Iterator<Item = &'k Key<'k>> {
-    keys.iter().filter(|key| key.kind == Kind::String && key.holds.is_some())
+/// How many of these keys, at least one, hold no more bytes than that together.
+fn worth(keys: &[Key<'_>], bytes: usize) -> usize {
+    let mut left = bytes;
+    let fits = |key: &&Key<'_>| match left.checked_sub(key.holds.map_or(0, <[u8]>::len)) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    keys.iter().take_while(fits).count().max(1)
 }
 
-/// What servers say of the expiry of a key that is none.
-const GONE: i64 = -2;
-
-fn expires(reply: &[u8]) -> i64 {
-    number(reply).unwrap_or(GONE)
-}
-
-/// Fails where a server has refused to read; a key that has another type by now is no refusal.
+/// Fails where a server has refused to read; that a key is gone or has another type by now is no refusal.
 fn refuse(raw: &Raw, replies: &Replies) -> Result<()> {
-    match replies.refusals().find(|said| said.word != "WRONGTYPE") {
+    match replies.refusals().find(|said| !changed(said)) {
         Some(said) if said.word == "NOPERM" => {
             Err(raw.refused("reads of keys", &said).remedy("allow it +@read on all keys (~*)"))
         }
         Some(said) => Err(raw.refused("reads of keys", &said)),
         None => Ok(()),
-    }
-}
-
-/// Adds the command that reads a key. `bounded` ones give no more than [`MANY_ELEMENTS`] or what is packed together.
-fn ask(raw: &mut Raw, name: &[u8], kind: Kind, bounded: bool) {
-    match kind {
-        Kind::Hash if bounded => raw.ask(&[b"HSCAN", name, b"0", b"COUNT", MOST_ELEMENTS]),
-        Kind::Hash => raw.ask(&[b"HGETALL", name]),
-        Kind::Set if bounded => raw.ask(&[b"SSCAN", name, b"0", b"COUNT", MOST_ELEMENTS]),
-        Kind::Set => raw.ask(&[b"SMEMBERS", name]),
-        Kind::Zset => raw.ask(&[b"ZRANGE", name, b"0", MOST_ELEMENTS, b"WITHSCORES"]),
-        Kind::List => raw.ask(&[b"LRANGE", name, b"0", MOST_ELEMENTS]),
-        Kind::Stream => raw.ask(&[b"XINFO", b"STREAM", name, b"FULL", b"COUNT", MOST_ELEMENTS]),
-        Kind::String => raw.ask(&[b"GETRANGE", name, b"0", LAST_OF_STRING]),
-        Kind::Other => {}
-    }
-}
-
-/// The reply to a bounded read, if it has all that the key holds.
-fn all_of_it(kind: Kind, reply: &[u8]) -> Option<&[u8]> {
-    let (all, elements) = match kind {
-        Kind::String => return Some(reply).filter(|reply| bulk(reply).is_some_and(|text| text.len() < LARGE_STRING)),
-        Kind::Hash => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all) / 2))?,
-        Kind::Set => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all)))?,
-        Kind::Zset => (reply, length(reply) / 2),
-        Kind::List => (reply, length(reply)),
-        // Whether it has all of it, its digest tells.
-        Kind::Stream => (reply, 0),
-        Kind::Other => return None,
-    };
-    (all.starts_with(b"*") && all.len() <= LARGE_REPLY && elements <= MANY_ELEMENTS).then_some(all)
-}
-
-/// Whether two replies hold the same, in whatever order the type allows.
-fn same(kind: Kind, here: &[u8], there: &[u8], seed: Seed) -> bool {
-    here == there
-        || kind != Kind::List
-            && length(here) == length(there)
-            && in_any_order(kind, here, seed) == in_any_order(kind, there, seed)
-}
-
-/// A digest of a reply's elements in which their order does not count.
-fn in_any_order(kind: Kind, reply: &[u8], seed: Seed) -> u64 {
-    let mut words = elements(reply).filter_map(bulk);
-    let mut sum = 0_u64;
-    while let Some(word) = words.next() {
-        let element = seed.text(word);
-        sum = sum.wrapping_add(match kind {
-            Kind::Set => element,
-            Kind::Zset => seed.mix([element, score_bits(words.next().unwrap_or_default())]),
-            _ => seed.mix([element, seed.text(words.next().unwrap_or_default())]),
-        });
-    }
-    sum
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reply(words: &[&str]) -> Vec<u8> {
-        let words = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
-        format!("*{}\r\n{}", words.len(), words.collect::<String>()).into_bytes()
-    }
-
-    #[test]
-    fn order_counts_in_lists_only() {
-        let same = |kind, here: &[&str], there: &[&str]| same(kind, &reply(here), &reply(there), Seed::random());
-        for kind in [Kind::Set, Kind::Hash, Kind::Zset] {
-            assert!(same(kind, &["a", "1", "b", "2"], &["b", "2", "a", "1"]), "{kind:?}");
-            assert!(!same(kind, &["a", "1", "b", "2"], &["b", "2", "a", "3"]), "{kind:?}");
-            assert!(!same(kind, &["a", "1"], &["a", "1", "b", "2"]), "{kind:?}");
-        }
-        assert!(!same(Kind::List, &["a", "b"], &["b", "a"]));
-        // What belongs to whom counts, and a score is a number.
-        assert!(!same(Kind::Hash, &["a", "1", "b", "2"], &["a", "2", "b", "1"]));
-        assert!(same(Kind::Zset, &["a", "73135.582999999999"], &["a", "73135.583"]));
     }
 }

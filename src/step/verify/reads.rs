@@ -1,8 +1,8 @@
 //! Every key, read on both servers. SCAN goes over the replica, to spare the one that serves.
 //!
 //! The names on the one that serves are gone through only where it can have keys that the replica lacks, or keys that expire
-//! there alone: if it has every key of the replica, and as many expire as on the replica, then equal counts at one offset,
-//! after all that, leave no others.
+//! there alone. If every key that the replica counts was found on both, and counts are equal at one offset after that, then
+//! there are no others.
 
 use std::{
     collections::BTreeMap,
@@ -16,8 +16,9 @@ use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard, mpsc};
 use super::{
     Comparison, Key, Options,
     bookmark::{Bookmark, Names},
-    counts::Counts,
-    page::{Lane, Page, Scanned, Shared},
+    counts::{Counts, Database},
+    page::{Lane, Page, Shared},
+    scanned::Scanned,
     typed::{self, Eyes},
 };
 use crate::{
@@ -37,8 +38,9 @@ const LANES: usize = 16;
 const NAMES_OF_REPLICA: usize = 1000;
 const NAMES_OF_MASTER: usize = 200;
 
-/// How many pages of names may wait for a lane.
-const PAGES_AHEAD: usize = 2;
+/// How many parts of pages may wait for a lane, and how long it takes at most to read one where the rate is limited.
+const PARTS_AHEAD: usize = LANES;
+const PART: Duration = Duration::from_millis(50);
 
 /// How many candidates are looked at together, by one lane while the others go on; and how many may wait for that.
 const GROUP: usize = 128;
@@ -99,7 +101,7 @@ pub async fn compare(
     let seen = work.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
     seen.slowed = slowed;
     let done = match done {
-        Ok(()) => typed::settle(pair, master, replica, place.moving.clone(), options.wait_timeout, seen).await,
+        Ok(()) => typed::settle(pair, master, replica, &mut place.moving, options.wait_timeout, seen).await,
         failed => failed,
     };
     if let Err(error) = done {
@@ -130,10 +132,25 @@ struct Scan {
     /// The cursor of the next page; none at the end.
     next: Option<String>,
     pages: u64,
-    /// The cursors of the pages that are being compared.
-    under_way: BTreeMap<u64, String>,
-    /// What came of pages after those.
+    /// The pages that are being compared.
+    under_way: BTreeMap<u64, UnderWay>,
+    /// What came of those and of pages after them.
     done: BTreeMap<u64, Page>,
+}
+
+/// A page that is being compared.
+struct UnderWay {
+    cursor: String,
+    /// How many of its parts are.
+    parts: usize,
+}
+
+/// Names of a page.
+struct Part {
+    page: u64,
+    names: Names,
+    database: u32,
+    scanned: Scanned,
 }
 
 impl Scan {
@@ -162,6 +179,11 @@ impl Pace {
         self.done as f64 / self.began.elapsed().as_secs_f64().max(0.001)
     }
 
+    /// So many keys at a time, or fewer where the rate is low: others have their turn in between.
+    fn most(&self, keys: usize) -> usize {
+        keys.min((self.throttle.rate() * PART.as_secs_f64()) as usize).max(1)
+    }
+
     /// When a page of so many keys may begin.
     fn turn(&mut self, keys: usize) -> Instant {
         let start = self.next.max(Instant::now());
@@ -173,21 +195,38 @@ impl Pace {
 impl Work<'_> {
     async fn all(&self, master: &Server, replica: &Server, wait_timeout: Duration) -> Result<()> {
         self.look_again(1).await?;
-        self.go_through(Names::OfReplica, master, replica).await?;
-        let counts = Counts::take(self.pair, master, replica, wait_timeout).await?;
-        let differing = !lock(&self.seen).differences.is_empty() || lock(&self.seen).differing > 0;
-        if differing || !counts.alike() {
-            self.go_through(Names::OfMaster, master, replica).await?;
+        let names = lock(&self.place).names;
+        if names == Names::OfReplica {
+            self.go_through(Names::OfReplica, master, replica).await?;
+            let counts = Counts::take(self.pair, master, replica, wait_timeout).await?;
+            let complete = self.is_complete(&counts);
+            counts.tell(master, replica, &mut lock(&self.seen));
+            if complete {
+                return Ok(());
+            }
         }
+        self.go_through(Names::OfMaster, master, replica).await?;
+        // What is still not alike is told as that.
+        let counts = Counts::take(self.pair, master, replica, wait_timeout).await?;
+        counts.tell(master, replica, &mut lock(&self.seen));
         Ok(())
+    }
+
+    /// Whether the master can have nothing beyond what was found on both.
+    fn is_complete(&self, counts: &Counts) -> bool {
+        let (seen, mut place) = (lock(&self.seen), lock(&self.place));
+        let none_differs = place.moving.is_empty() && seen.differing == 0;
+        // SCAN leaves out keys that have expired, and the counts do not.
+        let mut counted = |d: &Database| {
+            let reached = place.reached(d.number);
+            (reached.given, reached.expiring) == (d.target_keys, d.target_expires)
+        };
+        none_differs && counts.alike().is_some_and(|databases| databases.iter().all(&mut counted))
     }
 
     /// Goes through the names of all databases.
     async fn go_through(&self, names: Names, master: &Server, replica: &Server) -> Result<()> {
-        let (whose, count) = match names {
-            Names::OfReplica => (replica, NAMES_OF_REPLICA),
-            Names::OfMaster => (master, NAMES_OF_MASTER),
-        };
+        let whose = if names == Names::OfReplica { replica } else { master };
         let mut scanner = Raw::open(whose).await?;
         let shared = Shared::open(master, replica).await?;
         let mut lanes = Vec::new();
@@ -198,68 +237,61 @@ impl Work<'_> {
         for database in databases {
             let Some(cursor) = lock(&self.place).enter(names, database) else { continue };
             scanner.select(database).await?;
-            shared.master.lock().await.select(database).await?;
+            shared.select(database).await?;
             for lane in &mut lanes {
                 lane.select(database).await?;
             }
             *lock(&self.scan) = Scan { next: Some(cursor), ..Scan::default() };
-            let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
-            let pages = Turn::new(receiver);
-            let reading = try_join_all(lanes.iter_mut().map(|lane| self.lane(lane, &pages)));
-            tokio::try_join!(self.scan(&mut scanner, count, sender), reading)?;
+            let (sender, receiver) = mpsc::channel(PARTS_AHEAD);
+            let parts = Turn::new(receiver);
+            let reading = try_join_all(lanes.iter_mut().map(|lane| self.lane(lane, &parts)));
+            tokio::try_join!(self.scan(&mut scanner, names, database, &shared, sender), reading)?;
             self.look_again(1).await?;
         }
         Ok(())
     }
 
     /// Asks for the names of a database, a little faster than they are needed.
-    async fn scan(&self, raw: &mut Raw, count: usize, pages: mpsc::Sender<(u64, Scanned)>) -> Result<()> {
+    async fn scan(
+        &self,
+        raw: &mut Raw,
+        names: Names,
+        database: u32,
+        shared: &Shared,
+        parts: mpsc::Sender<Part>,
+    ) -> Result<()> {
         loop {
             let Some(cursor) = lock(&self.scan).next.clone() else { return Ok(()) };
-            let scanned = Scanned::ask(raw, &cursor, count).await?;
+            let count = if names == Names::OfReplica { NAMES_OF_REPLICA } else { NAMES_OF_MASTER };
+            let (next, scanned) = Scanned::ask(raw, &cursor, count).await?;
+            let at_a_time = match names {
+                Names::OfReplica => lock(&self.pace).most(shared.at_a_time()),
+                Names::OfMaster => NAMES_OF_MASTER,
+            };
+            let of_page = scanned.split(at_a_time);
             let page = {
                 let mut scan = lock(&self.scan);
-                scan.next = scanned.cursor();
+                scan.next = next;
                 scan.pages += 1;
                 let page = scan.pages;
-                scan.under_way.insert(page, cursor);
+                scan.under_way.insert(page, UnderWay { cursor, parts: of_page.len() });
                 page
             };
-            if pages.send((page, scanned)).await.is_err() {
-                return Ok(()); // nobody takes them any more
+            for scanned in of_page {
+                let part = Part { page, names, database, scanned };
+                if parts.send(part).await.is_err() {
+                    return Ok(()); // the lanes have ended, by an error of theirs
+                }
             }
         }
     }
 
-    /// Takes page after page.
-    async fn lane(&self, lane: &mut Lane<'_>, pages: &Turn<mpsc::Receiver<(u64, Scanned)>>) -> Result<()> {
-        let (names, database) = {
-            let place = lock(&self.place);
-            (place.names, place.database)
-        };
+    /// Compares part after part.
+    async fn lane(&self, lane: &mut Lane<'_>, parts: &Turn<mpsc::Receiver<Part>>) -> Result<()> {
         loop {
-            let Some((page, scanned)) = pages.lock().await.recv().await else { return Ok(()) };
-            let mut found = Page::default();
-            let all = scanned.names();
-            let mut left = &*all;
-            while !left.is_empty() {
-                let (keys, more) = lane.next(left);
-                found.add(self.page(lane, names, database, keys).await?);
-                left = more;
-            }
-            let waiting = {
-                let mut scan = lock(&self.scan);
-                scan.under_way.remove(&page);
-                scan.done.insert(page, found);
-                let (mut seen, mut place) = (lock(&self.seen), lock(&self.place));
-                // Pages count in their order: all from the cursor on is done again after an interruption.
-                for found in scan.passed() {
-                    seen.compared += found.equal;
-                    place.candidates.extend(found.candidates.into_iter().map(|name| Key { database, name }));
-                }
-                place.cursor = scan.under_way.values().next().or(scan.next.as_ref()).cloned();
-                place.candidates.len()
-            };
+            let Some(part) = parts.lock().await.recv().await else { return Ok(()) };
+            let found = self.compare(lane, &part).await?;
+            let waiting = self.note(&part, found);
             if waiting >= MOST_CANDIDATES {
                 self.look_again(GROUP).await?;
             } else if waiting >= GROUP
@@ -270,20 +302,44 @@ impl Work<'_> {
         }
     }
 
+    /// Takes in what came of a part. Returns how many candidates wait.
+    fn note(&self, part: &Part, found: Page) -> usize {
+        let mut scan = lock(&self.scan);
+        scan.done.entry(part.page).or_default().add(found);
+        if let Some(page) = scan.under_way.get_mut(&part.page) {
+            page.parts -= 1;
+            if page.parts == 0 {
+                scan.under_way.remove(&part.page);
+            }
+        }
+        let (mut seen, mut place) = (lock(&self.seen), lock(&self.place));
+        // Pages count in their order: all from the cursor on is done again after an interruption.
+        for found in scan.passed() {
+            seen.compared = (seen.compared + found.equal).saturating_sub(found.again);
+            let names = found.candidates.into_iter().map(|name| Key { database: part.database, name });
+            place.candidates.extend(names);
+            let reached = place.reached(part.database);
+            reached.given += found.given;
+            reached.expiring += found.expiring;
+        }
+        let oldest = scan.under_way.values().next().map(|page| &page.cursor);
+        place.reached(part.database).cursor = oldest.or(scan.next.as_ref()).cloned();
+        place.candidates.len()
+    }
+
     /// Compares some keys at once.
-    async fn page(&self, lane: &mut Lane<'_>, names: Names, database: u32, keys: &[&[u8]]) -> Result<Page> {
+    async fn compare(&self, lane: &mut Lane<'_>, part: &Part) -> Result<Page> {
+        let keys = part.scanned.names();
         let start = lock(&self.pace).turn(keys.len());
         let wait = start.saturating_duration_since(Instant::now());
         if !wait.is_zero() {
             self.pair.run.sleep(wait).await?;
         }
-        let found = match names {
-            Names::OfReplica => lane.compare(keys, self.fields_expire.contains(&database)).await?,
-            Names::OfMaster => lane.missing(keys).await?,
-        };
-        if names == Names::OfReplica {
-            lock(&self.pace).done += keys.len() as u64;
+        if part.names == Names::OfMaster {
+            return lane.missing(&keys).await;
         }
+        let found = lane.compare(&keys, self.fields_expire.contains(&part.database)).await?;
+        lock(&self.pace).done += keys.len() as u64;
         Ok(found)
     }
 

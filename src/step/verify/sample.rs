@@ -40,7 +40,7 @@ pub async fn compare(
         };
         keys.extend(names.into_iter().map(|name| Key { database: database.number, name }));
     }
-    typed::settle(pair, master, replica, keys, options.wait_timeout, seen).await?;
+    typed::settle(pair, master, replica, &mut keys, options.wait_timeout, seen).await?;
     seen.detectable_share = (seen.compared > 0).then_some(share);
     Ok(())
 }

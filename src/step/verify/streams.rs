@@ -160,7 +160,7 @@ async fn settle(
     let before = seen.differing;
     // If all names were looked at, what is left is gone meanwhile.
     let unread = if keys.len() < most { 0 } else { open.len() as u64 };
-    typed::settle(pair, master, replica, keys, options.wait_timeout, seen).await?;
+    typed::settle(pair, master, replica, &mut keys, options.wait_timeout, seen).await?;
     if exact && seen.differing > before {
         seen.differing += unread;
         seen.compared += unread;

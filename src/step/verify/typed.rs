@@ -43,33 +43,32 @@ pub(crate) enum Verdict {
     Moving,
 }
 
-/// Compares these keys, and counts each in `seen`.
+/// Compares these keys, and counts each in `seen`. Those are left that did not rest, or after an error were not looked at.
 pub(crate) async fn settle(
     pair: &Pair,
     master: &Server,
     replica: &Server,
-    keys: Vec<Key>,
+    left: &mut Vec<Key>,
     within: Duration,
     seen: &mut Comparison,
 ) -> Result<()> {
     let mut eyes = Eyes::open(pair, master, replica).await?;
     let deadline = Deadline::after(within);
-    let mut left = keys;
     let mut together = TOGETHER;
     let mut rest = Duration::from_millis(2);
+    left.sort();
+    left.dedup();
     loop {
-        left.sort();
-        let mut moving = Vec::new();
-        for group in left.chunk_by(|one, other| one.database == other.database).flat_map(|of| of.chunks(together)) {
-            if deadline.passed() {
-                moving.extend_from_slice(group);
-                continue;
-            }
-            for (key, verdict) in group.iter().zip(eyes.look(group).await?) {
-                moving.extend(seen.take(key, verdict));
-            }
+        let mut at = 0;
+        while at < left.len() && !deadline.passed() {
+            let of_one = left[at..].iter().take_while(|key| key.database == left[at].database);
+            let group = at..at + of_one.take(together).count();
+            let verdicts = eyes.look(&left[group.clone()]).await?;
+            let looked = left[group.clone()].iter().zip(verdicts);
+            let moving: Vec<Key> = looked.filter_map(|(key, verdict)| seen.take(key, verdict)).collect();
+            at += moving.len();
+            left.splice(group, moving);
         }
-        left = moving;
         if left.is_empty() || deadline.passed() || pair.run.dry {
             seen.unsettled += left.len() as u64;
             return Ok(());

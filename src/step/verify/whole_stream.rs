@@ -9,72 +9,62 @@ use crate::{
 /// consumers, without those that have nothing pending where a server need not know them. What depends on when it is asked,
 /// or on which of the two, is left out. None if the reply does not have all of it.
 pub fn digest(reply: &[u8], all_consumers: bool, seed: Seed) -> Option<u64> {
-    let (mut last_id, mut entries, mut groups, mut count) = (0, 0, 0_u64, None);
+    let (mut last_id, mut entries, mut groups, mut count) = (None, None, None, None);
     for (name, value) in fields(reply) {
         match name {
             b"length" => count = number(value),
-            b"last-generated-id" => last_id = seed.text(word(value)),
-            b"entries" if count == i64::try_from(length(value)).ok() => entries = seed.text(value),
-            b"entries" => return None,
-            b"groups" => {
-                for of_group in elements(value) {
-                    groups = groups.wrapping_add(group(of_group, all_consumers, seed)?);
-                }
-            }
+            b"last-generated-id" => last_id = Some(seed.text(word(value))),
+            b"entries" if count == i64::try_from(length(value)).ok() => entries = Some(seed.text(value)),
+            b"groups" => groups = Some(sum(value, |of| group(of, all_consumers, seed))?),
             _ => {}
         }
     }
-    count?;
-    Some(seed.mix([last_id, entries, groups]))
+    Some(seed.mix([last_id?, entries?, groups?]))
 }
 
 fn group(reply: &[u8], all_consumers: bool, seed: Seed) -> Option<u64> {
-    let (mut name, mut last_id, mut pending, mut consumers, mut count) = (0, 0, 0_u64, 0_u64, None);
+    let (mut name, mut last_id, mut pending, mut consumers, mut count) = (None, None, None, None, None);
     for (field, value) in fields(reply) {
         match field {
-            b"name" => name = seed.text(word(value)),
-            b"last-delivered-id" => last_id = seed.text(word(value)),
+            b"name" => name = Some(seed.text(word(value))),
+            b"last-delivered-id" => last_id = Some(seed.text(word(value))),
             b"pel-count" => count = number(value),
             b"pending" if count == i64::try_from(length(value)).ok() => {
-                for entry in elements(value) {
-                    let [id, owner] = first_two(entry);
-                    pending = pending.wrapping_add(seed.mix([seed.text(id), seed.text(owner)]));
-                }
+                pending = Some(sum(value, |entry| {
+                    let mut words = elements(entry).map(word);
+                    Some(seed.mix([seed.text(words.next()?), seed.text(words.next()?)]))
+                })?);
             }
-            b"pending" => return None,
-            b"consumers" => {
-                for consumer in elements(value) {
-                    consumers = consumers.wrapping_add(known(consumer, all_consumers, seed));
-                }
-            }
+            b"consumers" => consumers = Some(sum(value, |one| consumer(one, all_consumers, seed))?),
             _ => {}
         }
     }
-    Some(seed.mix([name, last_id, pending, consumers]))
+    Some(seed.mix([name?, last_id?, pending?, consumers?]))
 }
 
-/// A consumer, if it counts.
-fn known(reply: &[u8], all_consumers: bool, seed: Seed) -> u64 {
-    let (mut name, mut has_pending) = (0, false);
+/// A consumer; 0 if it does not count.
+fn consumer(reply: &[u8], all_consumers: bool, seed: Seed) -> Option<u64> {
+    let (mut name, mut pending) = (None, None);
     for (field, value) in fields(reply) {
         match field {
-            b"name" => name = seed.text(word(value)),
-            b"pel-count" => has_pending = number(value) != Some(0),
+            b"name" => name = Some(seed.text(word(value))),
+            b"pel-count" => pending = number(value),
             _ => {}
         }
     }
-    if all_consumers || has_pending { name } else { 0 }
+    let counts = all_consumers || pending? > 0;
+    name.map(|name| if counts { name } else { 0 })
+}
+
+/// Of all elements; their order does not count.
+fn sum(reply: &[u8], of: impl Fn(&[u8]) -> Option<u64>) -> Option<u64> {
+    elements(reply).try_fold(0_u64, |sum, element| Some(sum.wrapping_add(of(element)?)))
 }
 
 /// Names with their values.
 fn fields(reply: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut elements = elements(reply);
     std::iter::from_fn(move || Some((bulk(elements.next()?)?, elements.next()?)))
-}
-
-fn first_two(reply: &[u8]) -> [&[u8]; 2] {
-    let mut words = elements(reply).map(word);
-    [words.next().unwrap_or_default(), words.next().unwrap_or_default()]
 }
 
 #[cfg(test)]
@@ -120,8 +110,26 @@ mod tests {
     #[test]
     fn a_reply_that_lacks_something_is_none() {
         let of = |text: &str| digest(&reply(text), true, Seed::random());
-        assert_eq!(of(&REPLY.replacen("length :1", "length :2", 1)), None);
-        assert_eq!(of(&REPLY.replacen("pel-count :1 pending *1 *4", "pel-count :2 pending *1 *4", 1)), None);
+        assert!(of(REPLY).is_some());
+        for (from, to) in [
+            ("length :1", "length :2"),
+            ("pel-count :1 pending *1 *4", "pel-count :2 pending *1 *4"),
+            // A name that is not known is as good as none.
+            ("length", "size"),
+            ("last-generated-id", "id"),
+            ("entries", "first-entry"),
+            ("groups", "group-count"),
+            ("name readers", "called readers"),
+            ("last-delivered-id", "id"),
+            ("pel-count :1 pending *1 *4", "pending-count :1 pending *1 *4"),
+            ("pending *1 *4", "first *1 *4"),
+            ("consumers", "consumer-count"),
+            ("name two", "called two"),
+        ] {
+            let other = REPLY.replacen(from, to, 1);
+            assert_ne!(other, REPLY);
+            assert_eq!(of(&other), None, "{from}");
+        }
         assert_eq!(of("*0"), None);
     }
 
