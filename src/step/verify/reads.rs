@@ -262,13 +262,12 @@ impl Work<'_> {
     ) -> Result<()> {
         loop {
             let Some(cursor) = lock(&self.scan).next.clone() else { return Ok(()) };
-            let count = if names == Names::OfReplica { NAMES_OF_REPLICA } else { NAMES_OF_MASTER };
-            let (next, scanned) = Scanned::ask(raw, &cursor, count).await?;
-            let at_a_time = match names {
-                Names::OfReplica => lock(&self.pace).most(shared.at_a_time()),
-                Names::OfMaster => NAMES_OF_MASTER,
+            let (count, at_a_time) = match names {
+                Names::OfReplica => (NAMES_OF_REPLICA, shared.at_a_time()),
+                Names::OfMaster => (NAMES_OF_MASTER, NAMES_OF_MASTER),
             };
-            let of_page = scanned.split(at_a_time);
+            let (next, scanned) = Scanned::ask(raw, &cursor, count).await?;
+            let of_page = scanned.split(lock(&self.pace).most(at_a_time));
             let page = {
                 let mut scan = lock(&self.scan);
                 scan.next = next;
