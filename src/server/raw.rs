@@ -106,6 +106,10 @@ impl Raw {
 
     /// The same in the place of earlier replies, whose room is used again.
     pub async fn replies_into(&mut self, replies: &mut Replies) -> Result<()> {
+        if self.asked == 0 {
+            replies.clear();
+            return Ok(());
+        }
         if self.used.elapsed() >= IDLE {
             let mut renewed = Raw::open(&self.server).await?;
             if let Some(database) = self.database {

@@ -101,15 +101,16 @@ impl Page {
 pub struct Lane<'a> {
     shared: &'a Shared,
     replica: Raw,
-    /// What the replica said, and what the master said.
+    /// What the replica said, at first and of keys whose type had to be asked, and what the master said.
     here: Replies,
+    late: Replies,
     there: Replies,
 }
 
 impl<'a> Lane<'a> {
     pub async fn open(shared: &'a Shared, replica: &Server) -> Result<Self> {
-        let (here, there) = Default::default();
-        Ok(Lane { shared, replica: Raw::open(replica).await?, here, there })
+        let (here, late, there) = Default::default();
+        Ok(Lane { shared, replica: Raw::open(replica).await?, here, late, there })
     }
 
     /// Selects a database on the replica.
@@ -143,47 +144,8 @@ impl<'a> Lane<'a> {
 
     /// Compares the keys of these names. With `fields_expire` hashes are left to the typed reads.
     pub async fn compare(&mut self, names: &[&[u8]], fields_expire: bool) -> Result<Page> {
-        let shared = self.shared;
-        let readable = |kind: &Kind| *kind != Kind::Other && !(fields_expire && *kind == Kind::Hash);
-        let guess = |name: &&[u8]| lock(&shared.kinds).guess(name).filter(readable);
-        let guesses: Vec<_> = names.iter().map(guess).collect();
-        for (name, guess) in names.iter().zip(&guesses) {
-            self.replica.ask(&[shared.rules.expiry(), name]);
-            match guess {
-                Some(kind) => ask(&mut self.replica, name, *kind),
-                None => self.replica.ask(&[b"TYPE", name]),
-            }
-        }
-        self.replica.replies_into(&mut self.here).await?;
-        refuse(&self.replica, &self.here)?;
-        let mut keys = Vec::with_capacity(names.len());
-        for (n, (name, guess)) in names.iter().zip(&guesses).enumerate() {
-            let (expires, said) = (expires(self.here.of(2 * n)), self.here.of(2 * n + 1));
-            let kind = guess.unwrap_or_else(|| Kind::of(bulk(said).unwrap_or_default()));
-            let mut key = Key { name, kind, expires, holds: None };
-            match guess {
-                _ if expires == GONE => {} // which is no empty string
-                None => lock(&shared.kinds).learn(name, kind),
-                Some(_) if self.here.refusal(2 * n + 1).is_some() => lock(&shared.kinds).doubt(name),
-                Some(_) => key.holds = shared.rules.whole(kind, said),
-            }
-            keys.push(key);
-        }
-
-        // Those whose type had to be asked.
-        let mut late = Replies::default();
-        let is_late = |n: &usize| guesses[*n].is_none() && readable(&keys[*n].kind) && keys[*n].expires != GONE;
-        let open: Vec<usize> = (0..keys.len()).filter(is_late).collect();
-        if !open.is_empty() {
-            open.iter().for_each(|n| ask(&mut self.replica, keys[*n].name, keys[*n].kind));
-            self.replica.replies_into(&mut late).await?;
-            refuse(&self.replica, &late)?;
-            for (n, key) in open.into_iter().enumerate() {
-                keys[key].holds = shared.rules.whole(keys[key].kind, late.of(n));
-            }
-        }
-        shared.adapt(names.len(), self.here.size() + late.size());
-
+        let Lane { shared, replica, here, late, there } = self;
+        let keys = of_replica(shared, replica, [here, late], names, fields_expire).await?;
         let expiring = keys.iter().filter(|key| key.expires >= 0).count() as u64;
         let mut page = Page { given: names.len() as u64, expiring, ..Page::default() };
         let mut rest = &*keys;
@@ -192,14 +154,63 @@ impl<'a> Lane<'a> {
             {
                 let mut master = shared.master.lock().await;
                 now.iter().for_each(|key| key.ask(&mut master, shared.rules.expiry()));
-                master.replies_into(&mut self.there).await?;
-                refuse(&master, &self.there)?;
+                master.replies_into(there).await?;
+                refuse(&master, there)?;
             }
-            judge(&shared.rules, now, &self.there, &mut page);
+            judge(&shared.rules, now, there, &mut page);
             rest = later;
         }
         Ok(page)
     }
+}
+
+/// The keys of these names, as the replica has them.
+async fn of_replica<'r>(
+    shared: &Shared,
+    replica: &mut Raw,
+    [here, late]: [&'r mut Replies; 2],
+    names: &'r [&[u8]],
+    fields_expire: bool,
+) -> Result<Vec<Key<'r>>> {
+    let readable = |kind: &Kind| *kind != Kind::Other && !(fields_expire && *kind == Kind::Hash);
+    let guess = |name: &&[u8]| lock(&shared.kinds).guess(name).filter(readable);
+    let guesses: Vec<_> = names.iter().map(guess).collect();
+    for (name, guess) in names.iter().zip(&guesses) {
+        replica.ask(&[shared.rules.expiry(), name]);
+        match guess {
+            Some(kind) => ask(replica, name, *kind),
+            None => replica.ask(&[b"TYPE", name]),
+        }
+    }
+    replica.replies_into(here).await?;
+    refuse(replica, here)?;
+    let mut keys = Vec::with_capacity(names.len());
+    let mut untold = Vec::new();
+    for (n, (name, guess)) in names.iter().zip(guesses).enumerate() {
+        let (expires, said) = (expires(here.of(2 * n)), here.of(2 * n + 1));
+        let kind = guess.unwrap_or_else(|| Kind::of(bulk(said).unwrap_or_default()));
+        let mut key = Key { name, kind, expires, holds: None };
+        match guess {
+            _ if expires == GONE => {} // which is no empty string
+            Some(_) if here.refusal(2 * n + 1).is_some() => lock(&shared.kinds).doubt(name),
+            Some(_) => key.holds = shared.rules.whole(kind, said),
+            None => {
+                lock(&shared.kinds).learn(name, kind);
+                untold.extend(Some(n).filter(|_| readable(&kind)));
+            }
+        }
+        keys.push(key);
+    }
+    for n in &untold {
+        ask(replica, keys[*n].name, keys[*n].kind);
+    }
+    replica.replies_into(late).await?;
+    refuse(replica, late)?;
+    for (reply, n) in untold.into_iter().enumerate() {
+        keys[n].holds = shared.rules.whole(keys[n].kind, late.of(reply));
+    }
+    shared.adapt(names.len(), here.size() + late.size());
+    Ok(keys)
 }
 
 fn judge(rules: &Rules, keys: &[Key<'_>], there: &Replies, page: &mut Page) {
@@ -242,15 +253,12 @@ impl Key<'_> {
 
 /// How many of these keys, at least one, hold no more bytes than that together.
 fn worth(keys: &[Key<'_>], bytes: usize) -> usize {
-    let mut left = bytes;
-    let fits = |key: &&Key<'_>| match left.checked_sub(key.holds.map_or(0, <[u8]>::len)) {
-        Some(rest) => {
-            left = rest;
-            true
-        }
-        None => false,
-    };
-    keys.iter().take_while(fits).count().max(1)
+    let sizes = keys.iter().map(|key| key.holds.map_or(0, <[u8]>::len));
+    let sums = sizes.scan(0, |sum, size| {
+        *sum += size;
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= bytes).count().max(1)
 }
 
 /// Fails where a server has refused to read; that a key is gone or has another type by now is no refusal.
