@@ -25,24 +25,21 @@ use crate::{
 /// A parameter that is raised now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raised {
-    /// The run id of its server when it was raised first.
-    pub run_id: String,
+    /// The run ids that its server had when it was raised, the first one first.
+    pub run_ids: Vec<String>,
     /// Its name.
     pub parameter: String,
     /// The value it had first; none where that is a secret.
     pub original: Option<String>,
     /// All that it was set to since; none for a secret.
-    values: Vec<Option<String>>,
+    pub values: Vec<Option<String>>,
 }
 
 impl Raised {
-    /// Whether somebody else has set it to this since: it is neither what it was nor what it was raised to. Not where that
-    /// can't be told: of a secret, and of several words, which a server puts in its own way.
-    pub fn is_another(&self, present: &str) -> bool {
-        let known = |value: &Option<String>| {
-            value.as_deref().is_none_or(|value| value.contains(' ') || value.eq_ignore_ascii_case(present))
-        };
-        !known(&self.original) && !self.values.iter().any(known)
+    /// The records that say that it is not raised any more.
+    pub fn restored(self) -> impl Iterator<Item = Record> {
+        let Raised { run_ids, parameter, .. } = self;
+        run_ids.into_iter().map(move |run_id| Record::Restored { run_id, parameter: parameter.clone() })
     }
 }
 
@@ -323,7 +320,9 @@ impl Journal {
                 Record::Raised { run_id, parameter, original, value } if run_id == server => {
                     match raised.iter_mut().find(|known| known.parameter == parameter) {
                         Some(known) => known.values.push(value),
-                        None => raised.push(Raised { run_id, parameter, original, values: vec![value] }),
+                        None => {
+                            raised.push(Raised { run_ids: vec![run_id], parameter, original, values: vec![value] });
+                        }
                     }
                 }
                 Record::Restored { run_id, parameter } if run_id == server => {

@@ -23,23 +23,6 @@ fn the_first_original_counts_until_it_is_restored() {
 }
 
 #[test]
-fn what_somebody_else_has_set_is_told_from_what_was_raised() {
-    let known = |original: Option<&str>, values: &[Option<&str>]| Raised {
-        run_id: "r".into(),
-        parameter: "p".into(),
-        original: original.map(Into::into),
-        values: values.iter().map(|value| value.map(Into::into)).collect(),
-    };
-    let raised = known(Some("100"), &[Some("200"), Some("300")]);
-    // Whether it came to the last one before a crash is not known.
-    assert_eq!(["100", "200", "300", "400"].map(|present| raised.is_another(present)), [false, false, false, true]);
-    assert!(!known(None, &[Some("200")]).is_another("400"));
-    assert!(!known(Some("100"), &[None]).is_another("400"));
-    assert!(!known(Some("normal 0 0 0 slave 0 0 0"), &[Some("replica 1 0 0")]).is_another("normal 0 0 0 slave 1 0 0"));
-    assert!(!known(Some("Yes"), &[Some("no")]).is_another("yes"));
-}
-
-#[test]
 fn a_line_cut_short_by_a_crash_is_passed_over() {
     let journal = scratch("cut");
     journal.append(&raised("a", "1")).unwrap();

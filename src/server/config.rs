@@ -74,9 +74,9 @@ impl Server {
         }
         if !self.run.dry {
             let known = self.raised(journal)?.into_iter().find(|known| known.parameter == parameter);
-            if let Some(known) = known.filter(|known| known.is_another(&present)) {
+            if let Some(known) = known.filter(|known| is_another(&present, known)) {
                 // What somebody else has set since is what it goes back to.
-                journal.append(&Record::Restored { run_id: known.run_id, parameter: known.parameter })?;
+                known.restored().try_for_each(|record| journal.append(&record))?;
             }
             journal.append(&Record::Raised {
                 run_id: self.identity.run_id.clone(),
@@ -110,9 +110,10 @@ impl Server {
                 continue;
             };
             let present = self.config(&[parameter]).await?.remove(parameter);
-            if let Some(present) = present.as_deref().filter(|present| raised.is_another(present)) {
-                self.run
-                    .warn(format!("{self}: {parameter} stays {present}: it was set while this upgrade had it raised"));
+            if let Some(present) = present.as_deref().filter(|present| is_another(present, &raised)) {
+                self.run.warn(format!(
+                    "{self}: {parameter} stays {present}, which is neither what it was nor what this upgrade has set"
+                ));
             } else if parameter == MIN_REPLICAS && !self.has_replicas(original).await? {
                 self.run.warn(format!(
                     "{self}: {parameter} stays 0 until {original} replicas follow; it would refuse all writes"
@@ -123,16 +124,26 @@ impl Server {
                     .await
                     .map_err(|e| e.state(State::Interrupted))?;
             }
-            restored.push(Record::Restored { run_id: raised.run_id, parameter: raised.parameter });
+            restored.extend(raised.restored());
         }
         Ok(if self.run.dry { Vec::new() } else { restored })
     }
 
     /// What is raised on this server, under whichever run id it had then, in the order in which it was.
     pub fn raised(&self, journal: &Journal) -> Result<Vec<Raised>> {
-        let mut all = Vec::new();
-        for run_id in self.run_ids() {
-            all.extend(journal.raised(run_id)?);
+        let mut all: Vec<Raised> = Vec::new();
+        // What it had before it was restarted is what it had first.
+        let run_ids: Vec<&String> = self.run_ids().collect();
+        for run_id in run_ids.into_iter().rev() {
+            for raised in journal.raised(run_id)? {
+                match all.iter_mut().find(|known| known.parameter == raised.parameter) {
+                    Some(known) => {
+                        known.run_ids.extend(raised.run_ids);
+                        known.values.extend(raised.values);
+                    }
+                    None => all.push(raised),
+                }
+            }
         }
         Ok(all)
     }
@@ -151,6 +162,15 @@ impl Server {
             self.run.sleep(Duration::from_millis(20)).await?;
         }
     }
+}
+
+/// Whether somebody else has set a raised parameter to this: it is neither what it was nor what it was raised to. Not where
+/// that can't be told: of a secret, and of several words, which a server puts in its own way. A fuse is nobody's wish.
+pub fn is_another(present: &str, raised: &Raised) -> bool {
+    let known = |value: &Option<String>| {
+        value.as_deref().is_none_or(|value| value.contains(' ') || value.eq_ignore_ascii_case(present))
+    };
+    present != FUSE && !known(&raised.original) && !raised.values.iter().any(known)
 }
 
 /// What is written down of the value that a parameter had. A secret is not; where there was none, that is no secret.
@@ -175,6 +195,30 @@ pub fn named(reply: Value) -> Result<BTreeMap<String, String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_else_has_set_is_told_from_what_was_raised() {
+        let known = |original: Option<&str>, values: &[Option<&str>]| Raised {
+            run_ids: vec!["r".into()],
+            parameter: "p".into(),
+            original: original.map(Into::into),
+            values: values.iter().map(|value| value.map(Into::into)).collect(),
+        };
+        let raised = known(Some("100"), &[Some("200"), Some("300")]);
+        // Whether it came to the last one before a crash is not known.
+        assert_eq!(
+            ["100", "200", "300", "400"].map(|present| is_another(present, &raised)),
+            [false, false, false, true]
+        );
+        assert!(!is_another("400", &known(None, &[Some("200")])));
+        assert!(!is_another("400", &known(Some("100"), &[None])));
+        assert!(!is_another(
+            "normal 0 0 0 slave 1 0 0",
+            &known(Some("normal 0 0 0 slave 0 0 0"), &[Some("replica 1 0 0")])
+        ));
+        assert!(!is_another("yes", &known(Some("Yes"), &[Some("no")])));
+        assert!(!is_another(FUSE, &known(Some(""), &[Some("repl")])));
+    }
 
     #[test]
     fn neither_a_secret_nor_a_fuse_is_written_down() {

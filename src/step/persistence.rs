@@ -13,10 +13,11 @@ use crate::{
     decide::persistence::{Aof, AofWatch, AofWork, Mode, Plan, Present, STOP_WRITES, Wanted, plan},
     error::{Code, Error, Result, State},
     facts::{Facts, finish, step_result},
-    journal::{Journal, Record},
+    journal::{Journal, Raised, Record},
     run::Deadline,
     server::{
         Command, Server,
+        config::is_another,
         info::{Info, Replication},
     },
 };
@@ -107,7 +108,8 @@ async fn look(server: &Server, journal: &Journal) -> Result<(Present, Info)> {
     }
     let config = server.config(&["save", "appendonly", "appendfsync", STOP_WRITES]).await?;
     let value = |name| config.get(name).cloned().unwrap_or_default();
-    let raised = server.raised(journal)?.into_iter().find(|known| known.parameter == "appendfsync");
+    let is_raised = |known: &Raised| known.parameter == "appendfsync" && !is_another(&value("appendfsync"), known);
+    let raised = server.raised(journal)?.into_iter().find(is_raised);
     let present = Present {
         save: value("save"),
         aof: value("appendonly") == "yes",

@@ -13,7 +13,7 @@ use crate::{
     redirect::{Plan, sentinel::Watch},
     server::{
         Server, Side,
-        config::{ANNOUNCED, MIN_REPLICAS, PRIORITY},
+        config::{ANNOUNCED, MIN_REPLICAS, PRIORITY, is_another},
     },
 };
 
@@ -68,7 +68,7 @@ async fn widen_backlog(journal: &Journal, promoted: &Server, wanted: u64) -> Res
     let raised = promoted.raised(journal)?;
     let first = |name: &str| {
         let present = present.get(name).map(String::as_str).unwrap_or_default();
-        let known = raised.iter().find(|known| known.parameter == name && !known.is_another(present));
+        let known = raised.iter().find(|known| known.parameter == name && !is_another(present, known));
         let original = known.and_then(|known| known.original.as_deref());
         original.unwrap_or(present).parse::<u64>().unwrap_or_default()
     };

@@ -67,7 +67,6 @@ pub async fn status(call: &Call) -> Result<Status> {
     };
     let mut raised = Vec::new();
     for server in [pair.source(), pair.target()].into_iter().flatten() {
-        // One that was restarted since is there twice, by its run id of then and of now.
         let names: BTreeSet<_> = server.raised(&pair.journal)?.into_iter().map(|known| known.parameter).collect();
         raised.extend(names.into_iter().map(|parameter| format!("{server}: {parameter}")));
     }

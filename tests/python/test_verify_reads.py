@@ -211,6 +211,29 @@ def test_a_key_that_has_expired_hides_no_other(pair: Pair) -> None:
     assert _differing(pair) == {"lost": "string, which only the source has"}
 
 
+def test_a_key_that_expires_meanwhile_hides_no_other(pair: Pair) -> None:
+    pair.source.call("SET", "lost", "x", "EX", 1000)
+    pair.follow(5000)
+    spoil(pair, ("DEL", "lost"), ("SET", "expires", "x", "PX", "1500"))
+    # It is read before it expires, or after, and looked at again at the end.
+    result = rb.verify(**pair.given, **FULL, rate=2000, fail=False)
+    found = [line for line in result.differences if line.startswith("key ")]
+    assert found == ['key "lost" of database 0: string, which only the source has']
+
+
+def test_an_empty_string_is_not_none(pair: Pair) -> None:
+    for key in ("empty", "gone"):
+        pair.source.call("SET", key, "")
+    pair.follow(10)
+    assert _differing(pair) == {}
+    # As many on either.
+    spoil(pair, ("SET", "stray", ""), ("DEL", "gone"))
+    assert _differing(pair) == {
+        "gone": "string, which only the source has",
+        "stray": "string, which only the target has",
+    }
+
+
 def test_what_came_to_a_database_that_was_not_read_is_told(pair: Pair) -> None:
     pair.follow(5000)
     pair.target.call("CONFIG", "SET", "replica-read-only", "no")

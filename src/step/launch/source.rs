@@ -10,6 +10,7 @@ use crate::{
     server::{
         Command, Server,
         acl::{Users, to_carry},
+        config::is_another,
         elements,
         info::{Identity, Info, Version},
         text,
@@ -69,7 +70,7 @@ pub(super) async fn read(pair: &Pair, source: &Server) -> Result<Live> {
         _ => e,
     })?;
     for raised in source.raised(&pair.journal)? {
-        if values.get(&raised.parameter).is_none_or(|present| !raised.is_another(present)) {
+        if values.get(&raised.parameter).is_none_or(|present| !is_another(present, &raised)) {
             // A secret was not written down; what is there now is of no use to anybody else.
             values.insert(raised.parameter, raised.original.unwrap_or_default());
         }

@@ -41,6 +41,8 @@ pub struct Bookmark {
     pub candidates: Vec<Key>,
     /// Those that had not rested then.
     pub moving: Vec<Key>,
+    /// Whether a key was gone when it was looked at. It may have expired, and still count on a replica.
+    pub gone: bool,
     found: Found,
 }
 
@@ -73,6 +75,7 @@ impl Bookmark {
             reached: BTreeMap::new(),
             candidates: Vec::new(),
             moving: Vec::new(),
+            gone: false,
             found: Found::default(),
         }
     }
@@ -88,11 +91,14 @@ impl Bookmark {
             }
             Err(error) => return Err(failed(pair, "read", &error)),
         };
-        let known = serde_json::from_slice::<Bookmark>(&text).ok();
-        let Some(mut mark) = known.filter(|mark| mark.run_ids == Bookmark::of(master, replica).run_ids) else {
-            pair.run.warn("a server was restarted since the comparison was interrupted, so it begins anew");
+        let Ok(mut mark) = serde_json::from_slice::<Bookmark>(&text) else {
+            pair.run.warn("where the comparison was interrupted is written down in another way, so it begins anew");
             return Ok(None);
         };
+        if mark.run_ids != Bookmark::of(master, replica).run_ids {
+            pair.run.warn("a server was restarted since the comparison was interrupted, so it begins anew");
+            return Ok(None);
+        }
         let found = std::mem::take(&mut mark.found);
         seen.compared = found.compared;
         seen.differing = found.differing;
@@ -112,8 +118,13 @@ impl Bookmark {
         self.reached.entry(database).or_insert_with(start).cursor.clone()
     }
 
-    /// How far it is in a database; at its end in one that was not entered.
-    pub fn reached(&mut self, database: u32) -> &mut Reached {
+    /// How far it is in a database that was entered.
+    pub fn reached(&self, database: u32) -> Option<&Reached> {
+        self.reached.get(&database)
+    }
+
+    /// The same, to go on.
+    pub fn reached_mut(&mut self, database: u32) -> &mut Reached {
         self.reached.entry(database).or_default()
     }
 

@@ -80,6 +80,7 @@ impl Counts {
     pub fn tell(self, master: &Server, replica: &Server, seen: &mut Comparison) {
         seen.attempts += self.attempts;
         if seen.exact && !self.exact {
+            seen.count_differences.extend(beyond_the_load(&self));
             return;
         }
         let differ = || self.databases.iter().filter(|d| d.differs());

@@ -52,7 +52,11 @@ impl Rules {
     /// What a bounded read has given, if that is all that the key holds, and not nothing.
     pub fn whole<'r>(&self, kind: Kind, reply: &'r [u8]) -> Option<&'r [u8]> {
         let (all, elements) = match kind {
-            Kind::String => return Some(reply).filter(|reply| bulk(reply).is_some_and(|s| s.len() < LARGE_STRING)),
+            // What is empty may be none.
+            Kind::String => {
+                let fits = |text: &[u8]| (1..LARGE_STRING).contains(&text.len());
+                return Some(reply).filter(|reply| bulk(reply).is_some_and(fits));
+            }
             Kind::Hash => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all) / 2))?,
             Kind::Set => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all)))?,
             Kind::Zset => (reply, length(reply) / 2),
@@ -93,7 +97,7 @@ pub fn ask(raw: &mut Raw, name: &[u8], kind: Kind) {
         Kind::Set => raw.ask(&[b"SSCAN", name, b"0", b"COUNT", MOST_ELEMENTS]),
         Kind::Zset => raw.ask(&[b"ZRANGE", name, b"0", MOST_ELEMENTS, b"WITHSCORES"]),
         Kind::List => raw.ask(&[b"LRANGE", name, b"0", MOST_ELEMENTS]),
-        // Of each consumer, that is, what is pending.
+        // Of each group and consumer, that is, what is pending.
         Kind::Stream => raw.ask(&[b"XINFO", b"STREAM", name, b"FULL", b"COUNT", MOST_ELEMENTS]),
         Kind::String => raw.ask(&[b"GETRANGE", name, b"0", LAST_OF_STRING]),
         Kind::Other => {}
@@ -149,7 +153,7 @@ mod tests {
         let rules = Rules { seven: true, seed: Seed::random() };
         let many = reply(&vec!["x"; 2 * MANY_ELEMENTS + 2]);
         for kind in [Kind::String, Kind::Hash, Kind::Set, Kind::Zset, Kind::List, Kind::Stream] {
-            for none in [&b"-WRONGTYPE of another kind\r\n"[..], b"*0\r\n", b"$-1\r\n", &many] {
+            for none in [&b"-WRONGTYPE of another kind\r\n"[..], b"*0\r\n", b"$-1\r\n", b"$0\r\n\r\n", &many] {
                 assert_eq!(rules.whole(kind, none), None, "{kind:?}");
             }
         }
@@ -157,6 +161,6 @@ mod tests {
         // More of it is to come.
         assert_eq!(rules.whole(Kind::Set, b"*2\r\n$2\r\n17\r\n*1\r\n$1\r\na\r\n"), None);
         assert!(rules.whole(Kind::Set, b"*2\r\n$1\r\n0\r\n*1\r\n$1\r\na\r\n").is_some());
-        assert!(rules.whole(Kind::String, b"$0\r\n\r\n").is_some());
+        assert!(rules.whole(Kind::String, b"$1\r\na\r\n").is_some());
     }
 }

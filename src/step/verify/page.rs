@@ -83,8 +83,8 @@ pub struct Page {
     pub equal: u64,
     /// Those to be looked at again.
     pub candidates: Vec<Vec<u8>>,
-    /// How many of those had passed as equal before.
-    pub again: u64,
+    /// The same of keys that both have, so that they were counted before.
+    pub again: Vec<Vec<u8>>,
 }
 
 impl Page {
@@ -93,7 +93,7 @@ impl Page {
         self.expiring += more.expiring;
         self.equal += more.equal;
         self.candidates.extend(more.candidates);
-        self.again += more.again;
+        self.again.extend(more.again);
     }
 }
 
@@ -133,10 +133,10 @@ impl<'a> Lane<'a> {
         let mut page = Page::default();
         for (n, name) in names.iter().enumerate() {
             let (here, there) = (expires(self.here.of(n)), expires(self.there.of(n)));
-            let lacks = here == GONE && there != GONE;
-            if lacks || here == -1 && there >= 0 {
+            if here == GONE && there != GONE {
                 page.candidates.push(name.to_vec());
-                page.again += u64::from(!lacks);
+            } else if here == -1 && there >= 0 {
+                page.again.push(name.to_vec());
             }
         }
         Ok(page)
@@ -191,7 +191,7 @@ async fn of_replica<'r>(
         let kind = guess.unwrap_or_else(|| Kind::of(bulk(said).unwrap_or_default()));
         let mut key = Key { name, kind, expires, holds: None };
         match guess {
-            _ if expires == GONE => {} // which is no empty string
+            _ if expires == GONE || bulk(said) == Some(b"none") && guess.is_none() => {}
             Some(_) if here.refusal(2 * n + 1).is_some() => lock(&shared.kinds).doubt(name),
             Some(_) => key.holds = shared.rules.whole(kind, said),
             None => {

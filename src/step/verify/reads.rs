@@ -2,7 +2,8 @@
 //!
 //! The names on the one that serves are gone through only where it can have keys that the replica lacks, or keys that expire
 //! there alone. If every key that the replica counts was found on both, and counts are equal at one offset after that, then
-//! there are no others.
+//! there are no others. (Names and those that expire are counted as SCAN gave them: one that it gave twice, and one that has
+//! expired before it came to it, would be needed for a third to be missed.)
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +20,7 @@ use super::{
     counts::{Counts, Database},
     page::{Lane, Page, Shared},
     scanned::Scanned,
-    typed::{self, Eyes},
+    typed::{self, Eyes, Verdict},
 };
 use crate::{
     decide::throttle::Throttle,
@@ -214,14 +215,14 @@ impl Work<'_> {
 
     /// Whether the master can have nothing beyond what was found on both.
     fn is_complete(&self, counts: &Counts) -> bool {
-        let (seen, mut place) = (lock(&self.seen), lock(&self.place));
-        let none_differs = place.moving.is_empty() && seen.differing == 0;
+        let (seen, place) = (lock(&self.seen), lock(&self.place));
+        let all_equal = seen.differing == 0 && place.moving.is_empty() && !place.gone;
         // SCAN leaves out keys that have expired, and the counts do not.
-        let mut counted = |d: &Database| {
+        let counted = |d: &Database| {
             let reached = place.reached(d.number);
-            (reached.given, reached.expiring) == (d.target_keys, d.target_expires)
+            reached.is_some_and(|r| (r.given, r.expiring) == (d.target_keys, d.target_expires))
         };
-        none_differs && counts.alike().is_some_and(|databases| databases.iter().all(&mut counted))
+        all_equal && counts.alike().is_some_and(|databases| databases.iter().all(counted))
     }
 
     /// Goes through the names of all databases.
@@ -314,15 +315,23 @@ impl Work<'_> {
         let (mut seen, mut place) = (lock(&self.seen), lock(&self.place));
         // Pages count in their order: all from the cursor on is done again after an interruption.
         for found in scan.passed() {
-            seen.compared = (seen.compared + found.equal).saturating_sub(found.again);
-            let names = found.candidates.into_iter().map(|name| Key { database: part.database, name });
-            place.candidates.extend(names);
-            let reached = place.reached(part.database);
+            let key = |name| Key { database: part.database, name };
+            let again: Vec<Key> = found.again.into_iter().map(key).collect();
+            for key in again {
+                // Of others it is known that they differ, or will be.
+                if !seen.named.contains(&key) && !place.moving.contains(&key) {
+                    seen.compared = seen.compared.saturating_sub(1);
+                    place.candidates.push(key);
+                }
+            }
+            seen.compared += found.equal;
+            place.candidates.extend(found.candidates.into_iter().map(key));
+            let reached = place.reached_mut(part.database);
             reached.given += found.given;
             reached.expiring += found.expiring;
         }
         let oldest = scan.under_way.values().next().map(|page| &page.cursor);
-        place.reached(part.database).cursor = oldest.or(scan.next.as_ref()).cloned();
+        place.reached_mut(part.database).cursor = oldest.or(scan.next.as_ref()).cloned();
         place.candidates.len()
     }
 
@@ -354,10 +363,9 @@ impl Work<'_> {
                 return Ok(());
             }
             let verdicts = eyes.look(&group).await?;
-            let mut seen = lock(&self.seen);
-            let moving = group.iter().zip(verdicts).filter_map(|(key, verdict)| seen.take(key, verdict));
-            let mut place = lock(&self.place);
-            place.moving.extend(moving);
+            let (mut seen, mut place) = (lock(&self.seen), lock(&self.place));
+            place.gone |= verdicts.iter().any(|verdict| matches!(verdict, Verdict::Gone));
+            place.moving.extend(group.iter().zip(verdicts).filter_map(|(key, verdict)| seen.take(key, verdict)));
             // Not before: who interrupts this must find them in the bookmark.
             place.candidates.drain(..group.len());
         }
