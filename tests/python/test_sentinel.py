@@ -38,10 +38,6 @@ class StopError(Exception):
     """What a callback raises to interrupt a step."""
 
 
-# A failover by Sentinel itself takes its own tick of 100 ms three times at least.
-WELL_BELOW = 150.0
-
-
 @dataclass(frozen=True)
 class Watched:
     """A pair whose source is watched."""
@@ -157,7 +153,8 @@ def test_there_and_back_under_load(
         assert clients.errors == []
         # Once in each of the three handovers.
         assert clients.cut == [3] * 4
-        assert clients.longest_gap_ms < WELL_BELOW
+        # It was told, and had no failover of its own, which takes its time.
+        assert not found.sentinels.began_failover
         found.assert_serves(pair.target, pair.source)
 
         planned_end = rb.retire(**given, dry_run=True)
@@ -372,6 +369,7 @@ def test_sentinel_does_a_failover_when_both_controller_and_guard_have_died(
             "Sentinel has promoted the one that has everything",
             within=30,
         )
+        assert redis_pair.sentinels.began_failover
         done = rb.switchover(**{**redis_pair.given, "target": through})
         assert done.warm
     assert pair.ports == (pair.source.port, pair.target.port)

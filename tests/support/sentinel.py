@@ -196,6 +196,11 @@ class Sentinels:
         """Whether the master is there for all that run."""
         return {one.master for one in self.all if one._process is not None} == {address}  # noqa: SLF001
 
+    @property
+    def began_failover(self) -> bool:
+        """Whether one of them has ever begun a failover of its own."""
+        return any("+try-failover" in (one.folder / "log").read_text() for one in self.all)
+
     def close(self) -> None:
         """End them."""
         for one in self.all:
