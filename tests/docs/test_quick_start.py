@@ -88,6 +88,14 @@ class Reader:
             )
         return self.run([sys.executable, "-c", self.here(block.text)], str(block))
 
+    def both_answer(self) -> bool:
+        """Whether both servers can be asked."""
+        for at, binary in enumerate(self.servers.values()):
+            port = str(self.first_port + at)
+            if binary is None or "PONG" not in _output(binary.cli, "-p", port, "PING"):
+                return False
+        return True
+
     def start_app(self) -> subprocess.Popen[str]:
         """Save the application, and run it."""
         (self.folder / "app.py").write_text(self.here(APP.text))
@@ -98,6 +106,10 @@ class Reader:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+def _output(*command: str | Path) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 @pytest.fixture
@@ -121,6 +133,8 @@ def test_quick_start(way: str, reader: Reader) -> None:
         pytest.skip("there is no Ansible for this Python (it needs 3.11 or newer)")
     look, upgrade, back, for_good = WAYS[way]
     reader.type(START)
+    # A server that runs as a daemon has forked before it listens.
+    eventually(reader.both_answer, "both servers answer")
     app = reader.start_app()
     try:
         reader.go(look)
