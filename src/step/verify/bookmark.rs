@@ -25,7 +25,7 @@ use crate::{
 pub enum Names {
     /// The replica's, and the content is compared.
     OfReplica,
-    /// The master's: does the replica have it, and does it expire there at the same time?
+    /// The master's: does the replica have it, and does it expire on both?
     OfMaster,
 }
 

@@ -253,8 +253,9 @@ pub(crate) struct Comparison {
     attempts: u64,
     compared: u64,
     differing: u64,
-    /// What differs in the counts, and of so many keys.
+    /// What differs in the counts.
     count_differences: Vec<String>,
+    /// What differs in keys, of so many as are wished.
     differences: Vec<String>,
     /// The keys that differ, so that none counts twice.
     named: BTreeSet<Key>,

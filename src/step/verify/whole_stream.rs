@@ -70,6 +70,7 @@ fn fields(reply: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// As servers answer, without what they say of lengths of words.
     const REPLY: &str = "*10 length :1 last-generated-id 5-1 entries *1 *2 5-1 *2 field value groups *1 \
@@ -131,6 +132,15 @@ mod tests {
             assert_eq!(of(&other), None, "{from}");
         }
         assert_eq!(of("*0"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_no_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8)) {
+            let mut reply = reply(REPLY);
+            changes.iter().for_each(|(at, byte)| *at.get_mut(&mut reply) = *byte);
+            digest(&reply, true, Seed::random());
+        }
     }
 
     #[test]
