@@ -2,7 +2,6 @@
 
 use std::{
     io::{Error as IoError, ErrorKind, Result as IoResult},
-    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -35,8 +34,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub struct Raw {
     server: Server,
     stream: Box<dyn Stream>,
-    out: Vec<u8>,
-    asked: usize,
+    commands: Commands,
     database: Option<u32>,
     used: Instant,
 }
@@ -50,14 +48,15 @@ impl Raw {
             Ok(stream) => stream.map_err(|error| error.at(server))?,
             Err(_) => return Err(silent(server, endpoint.connect_timeout)),
         };
-        let mut raw =
-            Raw { server: server.clone(), stream, out: Vec::new(), asked: 0, database: None, used: Instant::now() };
+        let commands = Commands::default();
+        let mut raw = Raw { server: server.clone(), stream, commands, database: None, used: Instant::now() };
         if let Some(login) = Command::login(endpoint) {
             raw.ask_for(&login);
         }
         raw.ask(&[b"CLIENT", b"SETNAME", server.run.client_name.as_bytes()]);
         let mut replies = Replies::default();
-        raw.exchange(&mut replies).await?;
+        let mut commands = std::mem::take(&mut raw.commands);
+        raw.exchange(&mut commands, &mut replies).await?;
         // Where the account may not set the name, nothing depends on it.
         match replies.refusal(0).filter(|_| endpoint.password.is_some()) {
             Some(said) => Err(raw.refused("AUTH", &said)),
@@ -67,33 +66,13 @@ impl Raw {
 
     /// Adds a command to those that are sent next.
     pub fn ask(&mut self, words: &[&[u8]]) {
-        self.begin(words.len());
-        words.iter().for_each(|word| self.word(word));
+        self.commands.add(words);
     }
 
     /// The same of a [`Command`].
     pub fn ask_for(&mut self, command: &Command) {
-        self.begin(command.words().len());
-        command.words().iter().for_each(|word| self.word(word));
-    }
-
-    /// Adds a command of so many words, which follow.
-    pub fn begin(&mut self, words: usize) {
-        self.asked += 1;
-        self.head(b'*', words);
-    }
-
-    /// Adds a word of it.
-    pub fn word(&mut self, word: &[u8]) {
-        self.head(b'$', word.len());
-        self.out.extend_from_slice(word);
-        self.out.extend_from_slice(b"\r\n");
-    }
-
-    fn head(&mut self, kind: u8, number: usize) {
-        self.out.push(kind);
-        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-        self.out.extend_from_slice(b"\r\n");
+        let words: Vec<&[u8]> = command.words().iter().map(Vec::as_slice).collect();
+        self.commands.add(&words);
     }
 
     /// Sends what was added, and waits for all replies. Over another connection if it was idle for so long that the server may have
@@ -106,7 +85,15 @@ impl Raw {
 
     /// The same in the place of earlier replies, whose room is used again.
     pub async fn replies_into(&mut self, replies: &mut Replies) -> Result<()> {
-        if self.asked == 0 {
+        let mut commands = std::mem::take(&mut self.commands);
+        let done = self.replies_to(&mut commands, replies).await;
+        self.commands = commands;
+        done
+    }
+
+    /// The same of commands that were put together elsewhere. None of them is left.
+    pub async fn replies_to(&mut self, commands: &mut Commands, replies: &mut Replies) -> Result<()> {
+        if commands.count == 0 {
             replies.clear();
             return Ok(());
         }
@@ -117,22 +104,21 @@ impl Raw {
             }
             self.stream = renewed.stream;
         }
-        self.exchange(replies).await
+        self.exchange(commands, replies).await
     }
 
-    async fn exchange(&mut self, replies: &mut Replies) -> Result<()> {
-        let (mut out, asked) = (std::mem::take(&mut self.out), std::mem::take(&mut self.asked));
+    async fn exchange(&mut self, commands: &mut Commands, replies: &mut Replies) -> Result<()> {
         replies.clear();
         let stream = &mut self.stream;
         let exchange = async {
-            in_time(stream.write_all(&out)).await?;
+            in_time(stream.write_all(&commands.bytes)).await?;
             let mut reading = Reading::default();
-            while replies.ends.len() < asked {
+            while replies.ends.len() < commands.count {
                 replies.bytes.reserve(READ);
                 if in_time(stream.read_buf(&mut replies.bytes)).await? == 0 {
                     return Err(IoError::from(ErrorKind::UnexpectedEof));
                 }
-                while replies.ends.len() < asked
+                while replies.ends.len() < commands.count
                     && let Some(end) = reading.next(&replies.bytes)?
                 {
                     replies.ends.push(end);
@@ -141,8 +127,7 @@ impl Raw {
             Ok(())
         };
         let exchanged = self.server.run.interruptible(exchange).await;
-        out.clear();
-        self.out = out;
+        commands.clear();
         match exchanged? {
             Ok(()) => {
                 self.used = Instant::now();
@@ -162,9 +147,10 @@ impl Raw {
     }
 
     async fn go_to(&mut self, database: u32) -> Result<()> {
-        self.ask(&[b"SELECT", database.to_string().as_bytes()]);
+        let mut select = Commands::default();
+        select.add(&[b"SELECT", database.to_string().as_bytes()]);
         let mut replies = Replies::default();
-        self.exchange(&mut replies).await?;
+        self.exchange(&mut select, &mut replies).await?;
         match replies.refusal(0) {
             Some(said) => Err(self.refused("SELECT", &said)),
             None => {
@@ -187,6 +173,37 @@ impl Raw {
     /// The server.
     pub fn server(&self) -> &Server {
         &self.server
+    }
+}
+
+/// Commands, as they are sent.
+#[derive(Default)]
+pub struct Commands {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Commands {
+    /// Adds one.
+    pub fn add(&mut self, words: &[&[u8]]) {
+        self.count += 1;
+        self.head(b'*', words.len());
+        for word in words {
+            self.head(b'$', word.len());
+            self.bytes.extend_from_slice(word);
+            self.bytes.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn head(&mut self, kind: u8, number: usize) {
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
     }
 }
 
@@ -269,10 +286,11 @@ pub fn number(reply: &[u8]) -> Option<i64> {
     decimal(line(reply).strip_prefix(b":")?)
 }
 
+/// So many digits are never too large.
+const FEW: usize = 18;
+
 /// A number in digits: this is asked for each element of each reply.
 fn decimal(text: &[u8]) -> Option<i64> {
-    /// So many digits are never too large.
-    const FEW: usize = 18;
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
@@ -343,38 +361,57 @@ impl Reading {
     fn next(&mut self, bytes: &[u8]) -> IoResult<Option<usize>> {
         self.left = self.left.max(1);
         while self.left > 0 {
-            let Some(head) = head(bytes, self.at) else { return Ok(None) };
-            let next = head.end + 2;
-            let kind = *bytes.get(self.at).ok_or_else(odd)?;
-            let length = || decimal(bytes.get(head.start + 1..head.end)?);
-            match kind {
-                b'+' | b'-' | b':' => self.at = next,
+            let Some(kind) = bytes.get(self.at) else { return Ok(None) };
+            self.at = match kind {
+                b'+' | b'-' | b':' => match bytes[self.at..].iter().position(|byte| *byte == b'\n') {
+                    Some(length) => self.at + length + 1,
+                    None => return Ok(None),
+                },
                 b'$' => {
-                    let text = match usize::try_from(length().ok_or_else(odd)?) {
+                    let Some((length, next)) = counted(bytes, self.at)? else { return Ok(None) };
+                    let text = match usize::try_from(length) {
                         Ok(length) => length.checked_add(2).and_then(|text| next.checked_add(text)).ok_or_else(odd)?,
                         Err(_) => next, // nil
                     };
                     if bytes.len() < text {
                         return Ok(None);
                     }
-                    self.at = text;
+                    text
                 }
                 b'*' => {
-                    self.left = self.left.saturating_add(u64::try_from(length().ok_or_else(odd)?).unwrap_or(0));
-                    self.at = next;
+                    let Some((length, next)) = counted(bytes, self.at)? else { return Ok(None) };
+                    self.left = self.left.saturating_add(u64::try_from(length).unwrap_or(0));
+                    next
                 }
                 _ => return Err(odd()),
-            }
+            };
             self.left -= 1;
         }
         Ok(Some(self.at))
     }
 }
 
-/// The line that begins there, if all of it has come.
-fn head(bytes: &[u8], at: usize) -> Option<Range<usize>> {
-    let length = bytes.get(at..)?.iter().position(|byte| *byte == b'\n')?;
-    (length > 0).then(|| at..at + length - 1)
+/// The number in the line that begins there after its kind, and where the next line begins, if all of it has come. There is
+/// one for each element of each reply, so that it is read in one pass.
+fn counted(bytes: &[u8], at: usize) -> IoResult<Option<(i64, usize)>> {
+    let text = &bytes[at + 1..];
+    let mut number = 0_i64;
+    for (n, byte) in text.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' if n < FEW => number = 10 * number + i64::from(byte - b'0'),
+            b'\r' if n > 0 => match text.get(n + 1) {
+                Some(b'\n') => return Ok(Some((number, at + n + 3))),
+                Some(_) => return Err(odd()),
+                None => return Ok(None),
+            },
+            // Of nothing, that is: -1.
+            b'-' if n == 0 => {
+                return Ok(text.iter().position(|byte| *byte == b'\n').map(|length| (-1, at + length + 2)));
+            }
+            _ => return Err(odd()),
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `verify`: the target holds the source's data. At every level the key counts of all databases are compared at one
 //! offset; `sample` reads some random keys in full on both, `full` compares every key.
 
+mod ahead;
 mod bookmark;
 mod content;
 mod counts;
@@ -8,7 +9,9 @@ mod functions;
 mod kinds;
 mod lighter;
 mod one_reply;
+mod pace;
 mod page;
+mod pages;
 mod pieces;
 mod reads;
 mod sample;

@@ -1,16 +1,17 @@
 //! A key in one reply: by which command, whether the reply has all that the key holds, and whether two do so alike.
 
 use super::{
-    content::{expire_alike, tell_when},
+    content::{changed, expire_alike, tell_when},
     kinds::Kind,
     pieces::score_bits,
     whole_stream,
 };
 use crate::{
+    error::Result,
     rdb::Seed,
     server::{
         Server,
-        raw::{Raw, bulk, elements, length, number},
+        raw::{Commands, Raw, Replies, bulk, elements, length, number},
     },
 };
 
@@ -35,8 +36,13 @@ pub struct Rules {
 }
 
 impl Rules {
-    pub fn of(one: &Server, other: &Server, seed: Seed) -> Self {
-        Rules { seven: tell_when(one, other), seed }
+    pub fn of(one: &Server, other: &Server) -> Self {
+        Rules { seven: tell_when(one, other), seed: Seed::random() }
+    }
+
+    /// What digests begin with, so that nobody can make two of them alike.
+    pub fn seed(&self) -> Seed {
+        self.seed
     }
 
     /// The command that tells when a key expires.
@@ -85,21 +91,32 @@ impl Rules {
     }
 }
 
+/// Fails where a server has refused to read; that a key is gone or has another type by now is no refusal.
+pub fn refuse(raw: &Raw, replies: &Replies) -> Result<()> {
+    match replies.refusals().find(|said| !changed(said)) {
+        Some(said) if said.word == "NOPERM" => {
+            Err(raw.refused("reads of keys", &said).remedy("allow it +@read on all keys (~*)"))
+        }
+        Some(said) => Err(raw.refused("reads of keys", &said)),
+        None => Ok(()),
+    }
+}
+
 /// When a key expires, by the reply.
 pub fn expires(reply: &[u8]) -> i64 {
     number(reply).unwrap_or(GONE)
 }
 
 /// Adds the command that reads a key. None gives more than [`MANY_ELEMENTS`], or what is packed together.
-pub fn ask(raw: &mut Raw, name: &[u8], kind: Kind) {
+pub fn ask(wanted: &mut Commands, name: &[u8], kind: Kind) {
     match kind {
-        Kind::Hash => raw.ask(&[b"HSCAN", name, b"0", b"COUNT", MOST_ELEMENTS]),
-        Kind::Set => raw.ask(&[b"SSCAN", name, b"0", b"COUNT", MOST_ELEMENTS]),
-        Kind::Zset => raw.ask(&[b"ZRANGE", name, b"0", MOST_ELEMENTS, b"WITHSCORES"]),
-        Kind::List => raw.ask(&[b"LRANGE", name, b"0", MOST_ELEMENTS]),
+        Kind::Hash => wanted.add(&[b"HSCAN", name, b"0", b"COUNT", MOST_ELEMENTS]),
+        Kind::Set => wanted.add(&[b"SSCAN", name, b"0", b"COUNT", MOST_ELEMENTS]),
+        Kind::Zset => wanted.add(&[b"ZRANGE", name, b"0", MOST_ELEMENTS, b"WITHSCORES"]),
+        Kind::List => wanted.add(&[b"LRANGE", name, b"0", MOST_ELEMENTS]),
         // Of each group and consumer, that is, what is pending.
-        Kind::Stream => raw.ask(&[b"XINFO", b"STREAM", name, b"FULL", b"COUNT", MOST_ELEMENTS]),
-        Kind::String => raw.ask(&[b"GETRANGE", name, b"0", LAST_OF_STRING]),
+        Kind::Stream => wanted.add(&[b"XINFO", b"STREAM", name, b"FULL", b"COUNT", MOST_ELEMENTS]),
+        Kind::String => wanted.add(&[b"GETRANGE", name, b"0", LAST_OF_STRING]),
         Kind::Other => {}
     }
 }

@@ -6,8 +6,7 @@
 //! expired before it came to it, would be needed for a third to be missed.)
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,10 +15,13 @@ use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard, mpsc};
 
 use super::{
     Comparison, Key, Options,
+    ahead::{Ahead, Order, Read, Walk},
     bookmark::{Bookmark, Names},
     counts::{Counts, Database},
-    page::{Lane, Page, Shared},
-    scanned::Scanned,
+    one_reply::Rules,
+    pace::Pace,
+    page::{Page, Reader},
+    pages::{Pages, Part},
     typed::{self, Eyes, Verdict},
 };
 use crate::{
@@ -31,19 +33,13 @@ use crate::{
     server::{Server, info::with_field_ttls, raw::Raw},
 };
 
-/// Pages that are compared at the same time: while one waits for a server, another is at work, and both servers always are. Only
-/// one of them reads on the one that serves, and beside it whoever looks at candidates.
-const LANES: usize = 16;
+/// How many readers compare: while one looks at what the server that serves has said, or at candidates, others ask it.
+const READERS: usize = 3;
 
-/// Names in a page of SCAN: many on the replica, where nobody waits, fewer on the one that serves.
-const NAMES_OF_REPLICA: usize = 1000;
-const NAMES_OF_MASTER: usize = 200;
+/// What was read on the replica, and waits for a reader.
+const READS_AHEAD: usize = 8;
 
-/// How many parts of pages may wait for a lane, and how long it takes at most to read one where the rate is limited.
-const PARTS_AHEAD: usize = LANES;
-const PART: Duration = Duration::from_millis(50);
-
-/// How many candidates are looked at together, by one lane while the others go on; and how many may wait for that.
+/// How many candidates are looked at together, by one reader while the others go on; and how many may wait for that.
 const GROUP: usize = 128;
 const MOST_CANDIDATES: usize = 16 * GROUP;
 
@@ -67,7 +63,6 @@ pub async fn compare(
         pair.run.warn("keys are not read in a dry run");
         return Ok(());
     }
-    let began = Instant::now();
     let bookmark = match options.resume {
         true => Bookmark::read(pair, master, replica, seen)?,
         false => {
@@ -75,19 +70,17 @@ pub async fn compare(
             None
         }
     };
+    let walk = Walk {
+        rules: Rules::of(master, replica),
+        pace: Mutex::new(Pace::new(Throttle::new(options.max_latency, options.rate), seen.compared)),
+        pages: Mutex::default(),
+    };
     let work = Work {
         pair,
+        walk: Arc::new(walk),
         fields_expire: fields_expire(master, replica).await?,
         eyes: Turn::new(Eyes::open(pair, master, replica).await?),
         total: seen.databases.iter().map(|d| d.target_keys).sum(),
-        pace: Mutex::new(Pace {
-            throttle: Throttle::new(options.max_latency, options.rate),
-            next: began,
-            began,
-            done: 0,
-            before: seen.compared,
-        }),
-        scan: Mutex::new(Scan::default()),
         place: Mutex::new(bookmark.unwrap_or_else(|| Bookmark::of(master, replica))),
         seen: Mutex::new(seen),
     };
@@ -98,7 +91,7 @@ pub async fn compare(
         failed = work.watch(&mut probe) => failed,
     };
     let mut place = work.place.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let slowed = lock(&work.pace).throttle.slowed();
+    let slowed = lock(&work.walk.pace).throttle.slowed();
     let seen = work.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
     seen.slowed = slowed;
     let done = match done {
@@ -114,83 +107,16 @@ pub async fn compare(
     Bookmark::remove(pair)
 }
 
-/// What the lanes share.
+/// What readers share.
 struct Work<'a> {
     pair: &'a Pair,
+    walk: Arc<Walk>,
     /// The databases in which hash fields expire.
     fields_expire: Vec<u32>,
     eyes: Turn<Eyes<'a>>,
     total: u64,
-    pace: Mutex<Pace>,
-    scan: Mutex<Scan>,
     place: Mutex<Bookmark>,
     seen: Mutex<&'a mut Comparison>,
-}
-
-/// Where SCAN stands in the database at hand.
-#[derive(Default)]
-struct Scan {
-    /// The cursor of the next page; none at the end.
-    next: Option<String>,
-    pages: u64,
-    /// The pages that are being compared.
-    under_way: BTreeMap<u64, UnderWay>,
-    /// What came of those and of pages after them.
-    done: BTreeMap<u64, Page>,
-}
-
-/// A page that is being compared.
-struct UnderWay {
-    cursor: String,
-    /// How many of its parts are.
-    parts: usize,
-}
-
-/// Names of a page.
-struct Part {
-    page: u64,
-    names: Names,
-    database: u32,
-    scanned: Scanned,
-}
-
-impl Scan {
-    /// Takes out what came of the pages before all that are being compared.
-    fn passed(&mut self) -> impl Iterator<Item = Page> + use<> {
-        let oldest = self.under_way.keys().next().copied().unwrap_or(u64::MAX);
-        let later = self.done.split_off(&oldest);
-        std::mem::replace(&mut self.done, later).into_values()
-    }
-}
-
-/// How fast it goes.
-struct Pace {
-    throttle: Throttle,
-    /// When the next page may begin.
-    next: Instant,
-    began: Instant,
-    /// Keys that were read since then.
-    done: u64,
-    /// Keys that were compared before, where it goes on.
-    before: u64,
-}
-
-impl Pace {
-    fn speed(&self) -> f64 {
-        self.done as f64 / self.began.elapsed().as_secs_f64().max(0.001)
-    }
-
-    /// So many keys at a time, or fewer where the rate is low: others have their turn in between.
-    fn most(&self, keys: usize) -> usize {
-        keys.min((self.throttle.rate() * PART.as_secs_f64()) as usize).max(1)
-    }
-
-    /// When a page of so many keys may begin.
-    fn turn(&mut self, keys: usize) -> Instant {
-        let start = self.next.max(Instant::now());
-        self.next = start + Duration::from_secs_f64(keys as f64 / self.throttle.rate());
-        start
-    }
 }
 
 impl Work<'_> {
@@ -228,70 +154,44 @@ impl Work<'_> {
     /// Goes through the names of all databases.
     async fn go_through(&self, names: Names, master: &Server, replica: &Server) -> Result<()> {
         let whose = if names == Names::OfReplica { replica } else { master };
-        let mut scanner = Raw::open(whose).await?;
-        let shared = Shared::open(master, replica).await?;
-        let mut lanes = Vec::new();
-        for _ in 0..LANES {
-            lanes.push(Lane::open(&shared, replica).await?);
-        }
+        let master = Turn::new(Raw::open(master).await?);
+        let ahead = Ahead::start(names, whose, replica, Arc::clone(&self.walk))?;
+        let compared = self.compare_all(names, &master, &ahead).await;
+        let read = ahead.end(compared.is_err()).await;
+        compared.and(read)?;
+        self.look_again(1).await
+    }
+
+    async fn compare_all(&self, names: Names, master: &Turn<Raw>, ahead: &Ahead) -> Result<()> {
         let databases: Vec<u32> = lock(&self.seen).databases.iter().map(|d| d.number).collect();
         for database in databases {
             let Some(cursor) = lock(&self.place).enter(names, database) else { continue };
-            scanner.select(database).await?;
-            shared.select(database).await?;
-            for lane in &mut lanes {
-                lane.select(database).await?;
-            }
-            *lock(&self.scan) = Scan { next: Some(cursor), ..Scan::default() };
-            let (sender, receiver) = mpsc::channel(PARTS_AHEAD);
-            let parts = Turn::new(receiver);
-            let reading = try_join_all(lanes.iter_mut().map(|lane| self.lane(lane, &parts)));
-            tokio::try_join!(self.scan(&mut scanner, names, database, &shared, sender), reading)?;
+            master.lock().await.select(database).await?;
+            *lock(&self.walk.pages) = Pages::from(cursor);
+            let (sender, receiver) = mpsc::channel(READS_AHEAD);
+            let fields_expire = self.fields_expire.contains(&database);
+            ahead.order(Order { database, fields_expire, reads: sender }).await;
+            let reads = Turn::new(receiver);
+            try_join_all((0..READERS).map(|_| self.compare(names, master, &reads))).await?;
             self.look_again(1).await?;
         }
         Ok(())
     }
 
-    /// Asks for the names of a database, a little faster than they are needed.
-    async fn scan(
-        &self,
-        raw: &mut Raw,
-        names: Names,
-        database: u32,
-        shared: &Shared,
-        parts: mpsc::Sender<Part>,
-    ) -> Result<()> {
+    /// Compares what was read on the replica, as it comes.
+    async fn compare(&self, names: Names, master: &Turn<Raw>, reads: &Turn<mpsc::Receiver<Read>>) -> Result<()> {
+        let mut reader = Reader::new(&self.walk.rules, master);
         loop {
-            let Some(cursor) = lock(&self.scan).next.clone() else { return Ok(()) };
-            let (count, at_a_time) = match names {
-                Names::OfReplica => (NAMES_OF_REPLICA, shared.at_a_time()),
-                Names::OfMaster => (NAMES_OF_MASTER, NAMES_OF_MASTER),
-            };
-            let (next, scanned) = Scanned::ask(raw, &cursor, count).await?;
-            let of_page = scanned.split(lock(&self.pace).most(at_a_time));
-            let page = {
-                let mut scan = lock(&self.scan);
-                scan.next = next;
-                scan.pages += 1;
-                let page = scan.pages;
-                scan.under_way.insert(page, UnderWay { cursor, parts: of_page.len() });
-                page
-            };
-            for scanned in of_page {
-                let part = Part { page, names, database, scanned };
-                if parts.send(part).await.is_err() {
-                    return Ok(()); // the lanes have ended, by an error of theirs
+            let Some(read) = reads.lock().await.recv().await else { return Ok(()) };
+            let found = match names {
+                Names::OfReplica => {
+                    let found = reader.compare(&read).await?;
+                    lock(&self.walk.pace).add(read.part.scanned.length());
+                    found
                 }
-            }
-        }
-    }
-
-    /// Compares part after part.
-    async fn lane(&self, lane: &mut Lane<'_>, parts: &Turn<mpsc::Receiver<Part>>) -> Result<()> {
-        loop {
-            let Some(part) = parts.lock().await.recv().await else { return Ok(()) };
-            let found = self.compare(lane, &part).await?;
-            let waiting = self.note(&part, found);
+                Names::OfMaster => reader.missing(&read).await?,
+            };
+            let waiting = self.note(&read.part, found);
             if waiting >= MOST_CANDIDATES {
                 self.look_again(GROUP).await?;
             } else if waiting >= GROUP
@@ -304,17 +204,10 @@ impl Work<'_> {
 
     /// Takes in what came of a part. Returns how many candidates wait.
     fn note(&self, part: &Part, found: Page) -> usize {
-        let mut scan = lock(&self.scan);
-        scan.done.entry(part.page).or_default().add(found);
-        if let Some(page) = scan.under_way.get_mut(&part.page) {
-            page.parts -= 1;
-            if page.parts == 0 {
-                scan.under_way.remove(&part.page);
-            }
-        }
+        let mut pages = lock(&self.walk.pages);
         let (mut seen, mut place) = (lock(&self.seen), lock(&self.place));
         // Pages count in their order: all from the cursor on is done again after an interruption.
-        for found in scan.passed() {
+        for found in pages.end(part, found) {
             let key = |name| Key { database: part.database, name };
             let again: Vec<Key> = found.again.into_iter().map(key).collect();
             for key in again {
@@ -330,25 +223,8 @@ impl Work<'_> {
             reached.given += found.given;
             reached.expiring += found.expiring;
         }
-        let oldest = scan.under_way.values().next().map(|page| &page.cursor);
-        place.reached_mut(part.database).cursor = oldest.or(scan.next.as_ref()).cloned();
+        place.reached_mut(part.database).cursor = pages.cursor().cloned();
         place.candidates.len()
-    }
-
-    /// Compares some keys at once.
-    async fn compare(&self, lane: &mut Lane<'_>, part: &Part) -> Result<Page> {
-        let keys = part.scanned.names();
-        let start = lock(&self.pace).turn(keys.len());
-        let wait = start.saturating_duration_since(Instant::now());
-        if !wait.is_zero() {
-            self.pair.run.sleep(wait).await?;
-        }
-        if part.names == Names::OfMaster {
-            return lane.missing(&keys).await;
-        }
-        let found = lane.compare(&keys, self.fields_expire.contains(&part.database)).await?;
-        lock(&self.pace).done += keys.len() as u64;
-        Ok(found)
     }
 
     /// Looks at candidates, if there are so many. They are all of one database. Those that do not rest wait until the end.
@@ -382,7 +258,7 @@ impl Work<'_> {
             probe.replies().await?;
             slowest = slowest.max(asked.elapsed());
             if looked.elapsed() >= LOOK {
-                let mut pace = lock(&self.pace);
+                let mut pace = lock(&self.walk.pace);
                 let speed = pace.speed();
                 pace.throttle.look(slowest, speed);
                 (slowest, looked) = (Duration::ZERO, Instant::now());
@@ -406,8 +282,8 @@ impl Work<'_> {
     }
 
     fn tell(&self) {
-        let pace = lock(&self.pace);
-        let done = pace.before + pace.done;
+        let pace = lock(&self.walk.pace);
+        let done = pace.compared();
         let speed = pace.speed();
         self.pair.run.emit(&Event::Comparing {
             done,

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    server::raw::{Raw, bulk, elements},
+    server::raw::{Raw, bulk, elements, length},
 };
 
 /// Some names, as an array of the protocol.
@@ -34,6 +34,11 @@ impl Scanned {
         }
         let part = |names: &[&[u8]]| Scanned([format!("*{}\r\n", names.len()).as_bytes(), &names.concat()].concat());
         all.chunks(names).map(part).collect()
+    }
+
+    /// How many.
+    pub fn length(&self) -> usize {
+        length(&self.0)
     }
 
     /// Each of them.
