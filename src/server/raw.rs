@@ -93,7 +93,7 @@ impl Raw {
 
     /// The same of commands that were put together elsewhere. None of them is left.
     pub async fn replies_to(&mut self, commands: &mut Commands, replies: &mut Replies) -> Result<()> {
-        if commands.count == 0 {
+        if commands.is_empty() {
             replies.clear();
             return Ok(());
         }
@@ -201,6 +201,11 @@ impl Commands {
         self.bytes.extend_from_slice(b"\r\n");
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     fn clear(&mut self) {
         self.bytes.clear();
         self.count = 0;
@@ -246,6 +251,11 @@ pub struct Replies {
 }
 
 impl Replies {
+    /// None yet, with room for so many bytes.
+    pub fn with_room(bytes: usize) -> Self {
+        Replies { bytes: Vec::with_capacity(bytes), ends: Vec::new() }
+    }
+
     /// Bytes of all of them.
     pub fn size(&self) -> usize {
         self.bytes.len()

@@ -166,7 +166,13 @@ async fn go_through(
     let guessed = Guessed { kinds: Mutex::new(Kinds::new(walk.rules.seed())), at_a_time: Mutex::new(FIRST_KEYS) };
     let mut lanes = Vec::new();
     for _ in 0..LANES {
-        lanes.push(Lane { walk, guessed: &guessed, replica: Raw::open(replica).await?, wanted: Commands::default() });
+        lanes.push(Lane {
+            walk,
+            guessed: &guessed,
+            replica: Raw::open(replica).await?,
+            wanted: Commands::default(),
+            size: 0,
+        });
     }
     while let Some(order) = orders.recv().await {
         // Its keys may be large.
@@ -234,6 +240,8 @@ struct Lane<'a> {
     guessed: &'a Guessed,
     replica: Raw,
     wanted: Commands,
+    /// How large replies were lately: these become as large.
+    size: usize,
 }
 
 impl Lane<'_> {
@@ -311,9 +319,13 @@ impl Lane<'_> {
     }
 
     async fn replies(&mut self) -> Result<Replies> {
-        let mut replies = Replies::default();
+        if self.wanted.is_empty() {
+            return Ok(Replies::default());
+        }
+        let mut replies = Replies::with_room(self.size.saturating_add(self.size / 4).min(MANY_BYTES));
         self.replica.replies_to(&mut self.wanted, &mut replies).await?;
         refuse(&self.replica, &replies)?;
+        self.size = replies.size();
         Ok(replies)
     }
 }
