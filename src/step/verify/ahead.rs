@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Connections to the replica: while one waits, others have asked it already.
-const LANES: usize = 16;
+const LANES: usize = 8;
 
 /// Names in a page of SCAN: many on the replica, where nobody waits, fewer on the one that serves.
 const NAMES_OF_REPLICA: usize = 1000;

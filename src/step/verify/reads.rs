@@ -37,7 +37,7 @@ use crate::{
 const READERS: usize = 3;
 
 /// What was read on the replica, and waits for a reader.
-const READS_AHEAD: usize = 8;
+const READS_AHEAD: usize = 4;
 
 /// How many candidates are looked at together, by one reader while the others go on; and how many may wait for that.
 const GROUP: usize = 128;
