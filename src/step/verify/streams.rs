@@ -6,8 +6,9 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,10 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// After how many keys each stream tells of them.
 const TOLD_EVERY: u64 = 1000;
 
+/// How many keys the replica's stream may be ahead of the master's, and how long it waits at a time.
+const FAR: u64 = 10_000;
+const STEP: Duration = Duration::from_millis(1);
+
 /// How many keys are read again where the streams tell already that they differ.
 const READ_AGAIN: usize = 10_000;
 
@@ -57,10 +62,10 @@ pub(super) async fn compare(
         return Ok(());
     }
     let seed = Seed::random();
-    let arrived = Arc::new(AtomicU64::new(0));
+    let progress = Arc::new(Progress::default());
     let total = seen.databases.iter().map(|database| database.source_keys).sum();
     let lighter = Lighter::begin(pair, replica).await?;
-    let taken = tell(pair, &arrived, total, both(master, replica, seed, &arrived)).await;
+    let taken = tell(pair, &progress, total, both(master, replica, seed, &progress)).await;
     lighter.end().await;
     let ((on_master, here), (on_replica, there)) = taken?;
     let comparing = tokio::task::spawn_blocking(move || tally::compare(here.tally, there.tally));
@@ -80,56 +85,115 @@ async fn both(
     master: &Server,
     replica: &Server,
     seed: Seed,
-    arrived: &Arc<AtomicU64>,
+    progress: &Arc<Progress>,
 ) -> Result<((Moment, Stream), (Moment, Stream))> {
     let (begins, begun) = oneshot::channel();
-    let stream = |begins| Stream { tally: Tally::default(), arrived: Arc::clone(arrived), begins };
-    tokio::try_join!(master.snapshot(seed, stream(Some(begins))), async {
+    let of_master = Side::Master { begins: Some(begins), over: Some(Over(Arc::clone(progress))) };
+    let stream = |side| Stream { tally: Tally::default(), progress: Arc::clone(progress), side };
+    tokio::try_join!(master.snapshot(seed, stream(of_master)), async {
         let Ok(()) = begun.await else {
             // It never begins, and says why.
             return std::future::pending().await;
         };
-        replica.snapshot(seed, stream(None)).await
+        replica.snapshot(seed, stream(Side::Replica { began: Instant::now(), waited: Duration::ZERO })).await
     })
+}
+
+/// How many keys of each have come.
+#[derive(Default)]
+struct Progress {
+    master: AtomicU64,
+    replica: AtomicU64,
+    /// Whether no more of the master's come.
+    master_over: AtomicBool,
+}
+
+/// Tells of the end of the master's stream, also where it breaks.
+struct Over(Arc<Progress>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.master_over.store(true, Relaxed);
+    }
 }
 
 /// One of the streams.
 struct Stream {
     tally: Tally,
-    /// Keys of both that have come.
-    arrived: Arc<AtomicU64>,
-    /// Who waits for its moment.
-    begins: Option<oneshot::Sender<()>>,
+    progress: Arc<Progress>,
+    side: Side,
+}
+
+enum Side {
+    Master {
+        /// Who waits for its moment.
+        begins: Option<oneshot::Sender<()>>,
+        over: Option<Over>,
+    },
+    Replica {
+        began: Instant,
+        waited: Duration,
+    },
 }
 
 impl Collector for Stream {
     fn begun(&mut self) {
-        if let Some(begins) = self.begins.take() {
+        if let Side::Master { begins, .. } = &mut self.side
+            && let Some(begins) = begins.take()
+        {
             let _ = begins.send(());
         }
     }
 
     fn key(&mut self, key: u64, content: Content) {
         self.tally.add(key, content);
-        if self.tally.keys().is_multiple_of(TOLD_EVERY) {
-            self.arrived.fetch_add(TOLD_EVERY, Ordering::Relaxed);
+        let keys = self.tally.keys();
+        if !keys.is_multiple_of(TOLD_EVERY) {
+            return;
+        }
+        match &mut self.side {
+            Side::Master { .. } => self.progress.master.store(keys, Relaxed),
+            Side::Replica { began, waited } => {
+                self.progress.replica.store(keys, Relaxed);
+                // Not for longer than it would take by itself: its child uses memory for as long.
+                while self.progress.is_ahead(keys) && *waited < began.elapsed() / 2 {
+                    thread::sleep(STEP);
+                    *waited += STEP;
+                }
+            }
         }
     }
 
     fn ended(&mut self) {
+        if let Side::Master { over, .. } = &mut self.side {
+            drop(over.take());
+        }
         self.tally.sort();
     }
 }
 
+impl Progress {
+    /// Whether the replica's stream is far ahead of the master's with so many keys. The master's takes longer, as it is
+    /// compressed: where they share a machine, the other one is not to slow it down.
+    fn is_ahead(&self, keys: u64) -> bool {
+        keys > self.master.load(Relaxed) + FAR && !self.master_over.load(Relaxed)
+    }
+
+    /// How many keys have come from both.
+    fn done(&self) -> u64 {
+        (self.master.load(Relaxed) + self.replica.load(Relaxed)) / 2
+    }
+}
+
 /// Tells while they are read how far the streams have come. Each key arrives twice.
-async fn tell<T>(pair: &Pair, arrived: &AtomicU64, total: u64, reading: impl Future<Output = T>) -> T {
+async fn tell<T>(pair: &Pair, progress: &Progress, total: u64, reading: impl Future<Output = T>) -> T {
     let began = Instant::now();
     tokio::pin!(reading);
     loop {
         tokio::select! {
             read = &mut reading => return read,
             () = tokio::time::sleep(PROGRESS_EVERY) => {
-                let done = arrived.load(Ordering::Relaxed) / 2;
+                let done = progress.done();
                 let rate = done as f64 / began.elapsed().as_secs_f64();
                 let seconds_left = (done > 0).then(|| total.saturating_sub(done) as f64 / rate);
                 pair.run.emit(&Event::Comparing { done, total, rate: rate as u64, seconds_left });
