@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import redis_baton as rb
-from redis_baton import Refused, TimedOut
+from redis_baton import Failed, Refused, TimedOut
 
 from tests.python.common import Pair, fails, put
 from tests.python.test_verify import spoil
@@ -278,6 +278,43 @@ def test_the_one_that_serves_is_asked_for_nothing_large(pair: Pair) -> None:
     commands = pair.source.info("commandstats")
     assert not {"cmdstat_hgetall", "cmdstat_mget", "cmdstat_get"} & set(commands)
     assert commands["cmdstat_getrange"]["calls"] >= 50 << 2
+
+
+def test_sorted_sets_in_another_encoding_are_equal_at_once(pair: Pair) -> None:
+    """Nothing is read again: scores that are printed in another way are the numbers they are."""
+    scores = ["inf", "-inf", "-0", "73135.582999999999", "1e300", "5e-324", "9007199254740993", "3"]
+    words = [word for score in scores for word in (score, f"m{score}")]
+    pair.source.call("CONFIG", "SET", "zset-max-listpack-entries", 2)
+    pair.source.call("ZADD", "z", *words)
+    pair.source.call("CONFIG", "SET", "zset-max-listpack-entries", 128)
+    pair.follow(0)
+    encodings = [one.call("OBJECT", "ENCODING", "z") for one in (pair.source, pair.target)]
+    assert encodings == ["skiplist", "listpack"]
+    for one in (pair.source, pair.target):
+        one.call("CONFIG", "RESETSTAT")
+    result = rb.verify(**pair.given, **FULL)
+    assert (result.equal, result.compared) == (True, 1)
+    for one in (pair.source, pair.target):
+        commands = one.info("commandstats")
+        assert commands["cmdstat_zscan"]["calls"] == 1
+        assert "cmdstat_zrange" not in commands
+
+
+@pytest.mark.parametrize("dies", ["source", "target"])
+def test_a_server_that_dies_on_the_way(pair: Pair, dies: str) -> None:
+    """The other one is left as it was, and alone."""
+    pair.follow(5000)
+    dead, alive = (pair.source, pair.target)[:: 1 if dies == "source" else -1]
+
+    def kill(event: dict[str, Any]) -> None:
+        if event["event"] == "comparing" and dead.alive:
+            dead.kill()
+
+    with pytest.raises(Failed) as caught:
+        rb.verify(**pair.given, **FULL, rate=2500, on_event=kill)
+    assert (caught.value.reason, caught.value.state) == ("connection_lost", "unchanged")
+    assert str(dead.port) in str(caught.value)
+    eventually(lambda: "name=redis-baton" not in alive.call("CLIENT", "LIST"), "all have hung up")
 
 
 @pytest.mark.parametrize("by", ["streams", "reads"])

@@ -270,10 +270,10 @@ fn joined(words: &[&[u8]]) -> Vec<u8> {
     all
 }
 
-/// Versions print scores with other digits: compare them as the numbers they are.
+/// Versions print scores with other digits: compare them as the numbers they are. And 0 has no sign, which packed sets do not keep.
 pub(super) fn score_bits(score: &[u8]) -> u64 {
     let number: f64 = std::str::from_utf8(score).ok().and_then(|s| s.parse().ok()).unwrap_or(f64::NAN);
-    number.to_bits()
+    (number + 0.0).to_bits()
 }
 
 /// The smallest id of a stream after this one: 6.0 knows no exclusive ranges.
@@ -300,6 +300,7 @@ mod tests {
     fn scores_are_numbers() {
         assert_eq!(score_bits(b"73135.582999999999"), score_bits(b"73135.583"));
         assert_eq!(score_bits(b"-inf"), f64::NEG_INFINITY.to_bits());
+        assert_eq!(score_bits(b"-0"), score_bits(b"0"));
         assert_ne!(score_bits(b"1"), score_bits(b"1.0000000000000002"));
     }
 }

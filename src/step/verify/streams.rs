@@ -256,3 +256,53 @@ async fn names(server: &Server, at_a_time: usize, seed: Seed, open: &mut Keys, w
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(progress: &Arc<Progress>) -> Stream {
+        let side = Side::Replica { began: Instant::now(), waited: Duration::ZERO };
+        Stream { tally: Tally::default(), progress: Arc::clone(progress), side }
+    }
+
+    fn read(stream: &mut Stream, keys: u64) {
+        (0..keys).for_each(|key| stream.key(key, Content::Digest(0)));
+    }
+
+    fn waited(stream: &Stream) -> Option<(Duration, Duration)> {
+        match stream.side {
+            Side::Replica { began, waited } => Some((waited, began.elapsed())),
+            Side::Master { .. } => None,
+        }
+    }
+
+    #[test]
+    fn the_replicas_stream_waits_for_half_of_the_time_at_most() {
+        let progress = Arc::new(Progress::default());
+        let mut stream = replica(&progress);
+        read(&mut stream, FAR);
+        assert_eq!(waited(&stream).unwrap().0, Duration::ZERO);
+        read(&mut stream, FAR);
+        let (waited, elapsed) = waited(&stream).unwrap();
+        assert!(!waited.is_zero() && waited <= elapsed / 2 + STEP);
+        assert_eq!(progress.done(), FAR);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_stream_that_has_ended_or_broken() {
+        let progress = Arc::new(Progress::default());
+        let over = Some(Over(Arc::clone(&progress)));
+        let side = Side::Master { begins: None, over };
+        let mut master = Stream { tally: Tally::default(), progress: Arc::clone(&progress), side };
+        read(&mut master, 3 * TOLD_EVERY);
+        assert!(progress.is_ahead(FAR + 3 * TOLD_EVERY + 1) && !progress.is_ahead(FAR + 3 * TOLD_EVERY));
+        master.ended();
+        assert!(!progress.is_ahead(u64::MAX));
+        let broken = Arc::new(Progress::default());
+        drop(Over(Arc::clone(&broken)));
+        let mut stream = replica(&broken);
+        read(&mut stream, 3 * FAR);
+        assert_eq!(waited(&stream).unwrap().0, Duration::ZERO);
+    }
+}
