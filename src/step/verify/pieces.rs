@@ -37,7 +37,7 @@ enum Place {
     /// When these fields expire, and from where to go on.
     FieldExpiry(Vec<Vec<u8>>, String),
     Members(String),
-    Scores(usize),
+    Scores(String),
     Items(usize),
     Entries(String),
     StreamInfo,
@@ -61,7 +61,7 @@ impl Pieces {
             "string" => (Place::Bytes(0), vec![Part::new(PIECES, true)]),
             "hash" => (Place::Fields(start()), vec![Part::new("fields", false), Part::new("field expiries", false)]),
             "set" => (Place::Members(start()), vec![Part::new("members", false)]),
-            "zset" => (Place::Scores(0), vec![Part::new("members", false)]),
+            "zset" => (Place::Scores(start()), vec![Part::new("members", false)]),
             "list" => (Place::Items(0), vec![Part::new("items", true)]),
             "stream" => {
                 let called = ["entries", "last ids", "groups", "consumers", "pending entries"];
@@ -88,7 +88,7 @@ impl Pieces {
                 fields.iter().fold(ask, Command::secret)
             }
             Place::Members(cursor) => to("SSCAN").word(cursor).word("COUNT").word(size),
-            Place::Scores(from) => range("ZRANGE", *from, self.size).word("WITHSCORES"),
+            Place::Scores(cursor) => to("ZSCAN").word(cursor).word("COUNT").word(size),
             Place::Items(from) => range("LRANGE", *from, self.size),
             Place::Entries(from) => to("XRANGE").word(from).word("+").word("COUNT").word(size),
             Place::StreamInfo => Command::new(["XINFO", "STREAM"]).word(&self.name),
@@ -131,13 +131,12 @@ impl Pieces {
                 words.iter().for_each(|member| self.parts[0].add(reader.hash(member), 0));
                 after(cursor, Place::Members)
             }
-            Place::Scores(from) => {
-                let (words, asked) = (flat(reply), self.size);
+            Place::Scores(_) => {
+                let (cursor, words) = self.page(reply)?;
                 for (member, score) in pairs(&words) {
                     self.parts[0].add(reader.hash(member), score_bits(score));
                 }
-                self.adapt(&words);
-                if words.len() < 2 * asked { Place::End } else { Place::Scores(from + asked) }
+                after(cursor, Place::Scores)
             }
             Place::Items(from) => {
                 let (words, asked) = (flat(reply), self.size);
@@ -204,7 +203,7 @@ impl Pieces {
         self.parts
     }
 
-    /// A page of HSCAN or SSCAN: the next cursor, and the elements.
+    /// A page of HSCAN, SSCAN, or ZSCAN: the next cursor, and the elements.
     fn page<'r>(&mut self, reply: &'r [u8]) -> Option<(String, Vec<&'r [u8]>)> {
         let mut parts = elements(reply);
         let cursor = std::str::from_utf8(bulk(parts.next()?)?).ok()?;
