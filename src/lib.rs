@@ -13,7 +13,7 @@
 //! - [`pair`]: the two processes of an upgrade, found wherever they listen now.
 //! - [`journal`]: what can't be read back from the servers later.
 //! - [`chronicle`]: what the calls of an upgrade leave behind for whoever wants to know afterwards.
-//! - [`watch`]: what goes on beside a step, such as samples of both servers; [`probe`]: what a client sees of it.
+//! - [`beside`]: work on a thread beside a step: [`watch`], samples of both servers, and [`probe`], what a client sees of it.
 //! - `report`: the account of an upgrade for people, from the journal and the chronicle: as JSON, HTML and metrics.
 //! - [`rdb`]: what a server's data, as it is written to files and sent to replicas, holds.
 //! - [`host`]: the host this runs on: a server's process, its directory, its unit; memory and disk.
@@ -21,6 +21,7 @@
 //! - [`endpoint`], [`side`], [`run`], [`error`], [`facts`]: an address and login, source or target, one call's context,
 //!   what goes wrong, what results carry.
 
+pub mod beside;
 pub mod call;
 pub mod chronicle;
 pub mod decide;

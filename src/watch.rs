@@ -1,17 +1,15 @@
-//! What goes on beside a step, on a thread and a runtime of its own, so that neither waits for the other: samples of both
-//! servers, and the [probe](crate::probe). What is seen there is told by the step's own thread, like everything else.
+//! What is seen [beside](crate::beside) a step: samples of both servers, and the [probe](crate::probe). The step's own thread tells of it, as
+//! of everything else.
 
-use std::{future::Future, io, sync::Arc, thread, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{
-        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-        oneshot,
-    },
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
 use crate::{
+    beside::Beside,
     call::Call,
     error::{Code, Result},
     pair::Pair,
@@ -43,35 +41,6 @@ const TELL: Duration = Duration::from_millis(50);
 
 /// Up to so many connections are told apart one by one; among more than that ours make no difference.
 const FEW: u64 = 256;
-
-/// Work beside a step.
-pub struct Beside<T> {
-    stop: oneshot::Sender<bool>,
-    done: oneshot::Receiver<T>,
-}
-
-impl<T: Send + 'static> Beside<T> {
-    /// Starts it. It is to come to its end when the receiver it is given says so; at once where that says false.
-    pub fn start<F>(work: impl FnOnce(oneshot::Receiver<bool>) -> F + Send + 'static) -> io::Result<Self>
-    where
-        F: Future<Output = T>,
-    {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let ((stop, stopped), (tell, done)) = (oneshot::channel(), oneshot::channel());
-        thread::Builder::new().name("redis-baton beside".into()).spawn(move || {
-            let _ = tell.send(runtime.block_on(work(stopped)));
-            // A name that is still being looked up can't be stopped.
-            runtime.shutdown_background();
-        })?;
-        Ok(Beside { stop, done })
-    }
-
-    /// Ends it, at its leisure or at once; returns what came of it, unless it broke.
-    pub async fn end(self, at_leisure: bool) -> Option<T> {
-        let _ = self.stop.send(at_leisure);
-        self.done.await.ok()
-    }
-}
 
 /// Runs a step, and tells meanwhile what is seen beside it: not in the cut, where listeners would cost the clients time.
 pub async fn telling<T>(run: &Run, mut seen: UnboundedReceiver<Event>, step: impl Future<Output = T>) -> T {

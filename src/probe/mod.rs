@@ -15,12 +15,7 @@ use tokio::sync::mpsc::unbounded_channel;
 pub use measure::{Bucket, Probed};
 
 use crate::{
-    call::Call,
-    endpoint::Endpoint,
-    error::Result,
-    redirect::Redirect,
-    side::Side,
-    watch::{Beside, telling},
+    beside::Beside, call::Call, endpoint::Endpoint, error::Result, redirect::Redirect, side::Side, watch::telling,
 };
 use client::Client;
 

@@ -24,6 +24,9 @@ pub const IDLE: Duration = Duration::from_millis(500);
 /// How much is read at once.
 const READ: usize = 64 << 10;
 
+/// The length of nothing, behind its kind.
+const NIL: &[u8] = b"-1\r\n";
+
 /// How much room is kept for the next replies, at most.
 const MOST_KEPT: usize = 4 << 20;
 
@@ -48,14 +51,13 @@ impl Raw {
             Ok(stream) => stream.map_err(|error| error.at(server))?,
             Err(_) => return Err(silent(server, endpoint.connect_timeout)),
         };
-        let commands = Commands::default();
-        let mut raw = Raw { server: server.clone(), stream, commands, database: None, used: Instant::now() };
+        let (mut commands, mut replies) = (Commands::default(), Replies::default());
+        let mut raw =
+            Raw { server: server.clone(), stream, commands: Commands::default(), database: None, used: Instant::now() };
         if let Some(login) = Command::login(endpoint) {
-            raw.ask_for(&login);
+            commands.add_command(&login);
         }
-        raw.ask(&[b"CLIENT", b"SETNAME", server.run.client_name.as_bytes()]);
-        let mut replies = Replies::default();
-        let mut commands = std::mem::take(&mut raw.commands);
+        commands.add(&[b"CLIENT", b"SETNAME", server.run.client_name.as_bytes()]);
         raw.exchange(&mut commands, &mut replies).await?;
         // Where the account may not set the name, nothing depends on it.
         match replies.refusal(0).filter(|_| endpoint.password.is_some()) {
@@ -71,27 +73,19 @@ impl Raw {
 
     /// The same of a [`Command`].
     pub fn ask_for(&mut self, command: &Command) {
-        let words: Vec<&[u8]> = command.words().iter().map(Vec::as_slice).collect();
-        self.commands.add(&words);
+        self.commands.add_command(command);
     }
 
     /// Sends what was added, and waits for all replies. Over another connection if it was idle for so long that the server may have
     /// closed it.
     pub async fn replies(&mut self) -> Result<Replies> {
-        let mut replies = Replies::default();
-        self.replies_into(&mut replies).await?;
+        let (mut commands, mut replies) = (std::mem::take(&mut self.commands), Replies::default());
+        self.replies_to(&mut commands, &mut replies).await?;
+        self.commands = commands;
         Ok(replies)
     }
 
-    /// The same in the place of earlier replies, whose room is used again.
-    pub async fn replies_into(&mut self, replies: &mut Replies) -> Result<()> {
-        let mut commands = std::mem::take(&mut self.commands);
-        let done = self.replies_to(&mut commands, replies).await;
-        self.commands = commands;
-        done
-    }
-
-    /// The same of commands that were put together elsewhere. None of them is left.
+    /// The same of commands that were put together elsewhere, in the place of earlier replies: the room of both is used again.
     pub async fn replies_to(&mut self, commands: &mut Commands, replies: &mut Replies) -> Result<()> {
         if commands.is_empty() {
             replies.clear();
@@ -199,6 +193,11 @@ impl Commands {
         self.bytes.push(kind);
         self.bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
         self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    fn add_command(&mut self, command: &Command) {
+        let words: Vec<&[u8]> = command.words().iter().map(Vec::as_slice).collect();
+        self.add(&words);
     }
 
     /// Whether there is none.
@@ -405,6 +404,11 @@ impl Reading {
 /// one for each element of each reply, so that it is read in one pass.
 fn counted(bytes: &[u8], at: usize) -> IoResult<Option<(i64, usize)>> {
     let text = &bytes[at + 1..];
+    if text.first() == Some(&b'-') {
+        let come = &text[..text.len().min(NIL.len())];
+        let number = (come == NIL).then_some((-1, at + 1 + NIL.len()));
+        return if NIL.starts_with(come) { Ok(number) } else { Err(odd()) };
+    }
     let mut number = 0_i64;
     for (n, byte) in text.iter().enumerate() {
         match byte {
@@ -414,10 +418,6 @@ fn counted(bytes: &[u8], at: usize) -> IoResult<Option<(i64, usize)>> {
                 Some(_) => return Err(odd()),
                 None => return Ok(None),
             },
-            // Of nothing, that is: -1.
-            b'-' if n == 0 => {
-                return Ok(text.iter().position(|byte| *byte == b'\n').map(|length| (-1, at + length + 2)));
-            }
             _ => return Err(odd()),
         }
     }

@@ -1,8 +1,8 @@
 //! The replica's side of reads: names, and what their keys hold there, ahead of the comparison with the master.
 //!
-//! It has a thread of its own: each of the two waits for one server only, and both servers have always something to do. (A
-//! server wakes whoever waits for it on its own processor. One thread that waits for both was left behind the one of them while
-//! the other was idle, for a tenth of the time.)
+//! On a thread of its own, so that both servers have always something to do. (A server wakes whoever waits for it on its own
+//! processor. One thread that waited for both was left waiting behind the one of them while the other was idle, for a tenth of the
+//! time.)
 
 use std::{
     future::pending,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::try_join_all;
-use tokio::sync::{Mutex as Turn, mpsc};
+use tokio::sync::{Mutex as Turn, mpsc, oneshot};
 
 use super::{
     bookmark::Names,
@@ -21,13 +21,13 @@ use super::{
     scanned::Scanned,
 };
 use crate::{
+    beside::Beside,
     error::{Code, Error, Result},
     mutex::lock,
     server::{
         Server,
         raw::{Commands, Raw, Replies, bulk},
     },
-    watch::Beside,
 };
 
 /// Connections to the replica: while one waits, others have asked it already.
@@ -45,7 +45,7 @@ const FIRST_KEYS: usize = 25;
 const MOST_KEYS: usize = 500;
 pub const MANY_BYTES: usize = 512 << 10;
 
-/// What is known on both sides.
+/// What the two threads share.
 pub struct Walk {
     pub rules: Rules,
     pub pace: Mutex<Pace>,
@@ -57,29 +57,34 @@ pub struct Order {
     pub database: u32,
     /// Leave hashes to the typed reads.
     pub fields_expire: bool,
-    /// Where what was read goes to; closed at the end.
-    pub reads: mpsc::Sender<Read>,
+    /// Where what the replica tells goes to. Closed at the end, and where the thread fails: then pages are left.
+    pub told: mpsc::Sender<Told>,
 }
 
-/// Some keys as the replica has them.
-pub struct Read {
+/// What the replica has told of some keys.
+pub struct Told {
     pub part: Part,
     /// What it said at first, and of keys whose type had to be asked.
-    here: Replies,
+    first: Replies,
     late: Replies,
-    /// What each key is, and by which of these it is known; for names of the replica.
-    kinds: Vec<(Kind, Content)>,
+    /// Of each key; of names of the master nothing.
+    known: Vec<Known>,
+}
+
+/// What is known of a key.
+struct Known {
+    kind: Kind,
+    content: Place,
 }
 
 /// Where the content of a key is.
-#[derive(Clone, Copy)]
-enum Content {
+enum Place {
     /// It came at first.
-    Here,
-    /// So many came before it in the second replies.
+    First,
+    /// So many came before it later.
     Late(usize),
     /// It was not read.
-    None,
+    Nowhere,
 }
 
 /// A key of the replica.
@@ -92,65 +97,77 @@ pub struct Key<'a> {
     pub holds: Option<&'a [u8]>,
 }
 
-impl Read {
+impl Told {
     /// Each key, for names of the replica.
     pub fn keys(&self, rules: &Rules) -> Vec<Key<'_>> {
-        let key = |(n, (name, (kind, content))): (usize, (_, &(Kind, Content)))| {
-            let said = match content {
-                Content::Here => Some(self.here.of(2 * n + 1)),
-                Content::Late(reply) => Some(self.late.of(*reply)),
-                Content::None => None,
+        let names = self.part.scanned.names();
+        let mut keys = Vec::with_capacity(names.len());
+        for (n, (name, known)) in names.into_iter().zip(&self.known).enumerate() {
+            let content = match known.content {
+                Place::First => Some(self.first.of(2 * n + 1)),
+                Place::Late(before) => Some(self.late.of(before)),
+                Place::Nowhere => None,
             };
-            let holds = said.and_then(|said| rules.whole(*kind, said));
-            Key { name, kind: *kind, expires: expires(self.here.of(2 * n)), holds }
-        };
-        self.part.scanned.names().into_iter().zip(&self.kinds).enumerate().map(key).collect()
+            let holds = content.and_then(|content| rules.whole(known.kind, content));
+            keys.push(Key { name, kind: known.kind, expires: expires(self.first.of(2 * n)), holds });
+        }
+        keys
     }
 
     /// When each key expires there, for names of the master.
     pub fn expiries(&self) -> impl Iterator<Item = (&[u8], i64)> {
-        self.part.scanned.names().into_iter().enumerate().map(|(n, name)| (name, expires(self.here.of(n))))
+        self.part.scanned.names().into_iter().enumerate().map(|(n, name)| (name, expires(self.first.of(n))))
     }
 }
 
-/// The thread.
+/// The thread. If this is dropped it ends at once, and nobody waits for that.
 pub struct Ahead {
     orders: mpsc::Sender<Order>,
     beside: Beside<Result<()>>,
+    replica: Server,
 }
 
 impl Ahead {
     /// Starts it. It goes through names of that server.
     pub fn start(names: Names, whose: &Server, replica: &Server, walk: Arc<Walk>) -> Result<Self> {
         let (orders, ordered) = mpsc::channel(1);
-        let (whose, replica) = (whose.clone(), replica.clone());
+        let (whose, of) = (whose.clone(), replica.clone());
         let work = move |stopped| async move {
             tokio::select! {
-                done = go_through(names, &whose, &replica, &walk, ordered) => done,
+                done = go_through(names, &whose, &of, &walk, ordered) => done,
                 () = at_once(stopped) => Ok(()),
             }
         };
-        let beside = Beside::start(work)
-            .map_err(|error| Error::new(Code::Cancelled, format!("no thread could be started: {error}")))?;
-        Ok(Ahead { orders, beside })
+        let beside = Beside::start(work).map_err(|error| {
+            Error::new(Code::ConnectionLost, format!("no thread could be started to read it: {error}")).at(replica)
+        })?;
+        Ok(Ahead { orders, beside, replica: replica.clone() })
     }
 
-    /// Orders what is read next. It may have ended: see [`Ahead::end`].
-    pub async fn order(&self, order: Order) {
-        let _ = self.orders.send(order).await;
+    /// Orders what is read next. Fails if the thread has ended: [`Ahead::end`] says why.
+    pub async fn order(&self, order: Order) -> Result<()> {
+        let sent = self.orders.send(order).await;
+        // It may have been closed meanwhile, and the order be held for as long as this sender is.
+        if sent.is_ok() && !self.orders.is_closed() { Ok(()) } else { Err(self.broken()) }
     }
 
-    /// Ends it, at once where somebody else has failed already.
-    pub async fn end(self, failed: bool) -> Result<()> {
+    /// Ends it: when all orders are done, or at once.
+    pub async fn end(self, at_leisure: bool) -> Result<()> {
+        let broken = self.broken();
         drop(self.orders);
-        let broke = || Err(Error::new(Code::Cancelled, "the thread that reads the replica broke"));
-        self.beside.end(!failed).await.unwrap_or_else(broke)
+        self.beside.end(at_leisure).await.unwrap_or(Err(broken))
+    }
+
+    /// That it ended, if it does not say why itself.
+    pub fn broken(&self) -> Error {
+        Error::new(Code::ConnectionLost, "the thread that reads it broke").at(&self.replica)
     }
 }
 
-/// Comes if it is to end before it is done.
-async fn at_once(stopped: tokio::sync::oneshot::Receiver<bool>) {
-    if stopped.await == Ok(true) {
+/// Comes if it is to end at once.
+async fn at_once(stopped: oneshot::Receiver<bool>) {
+    let at_leisure = stopped.await.unwrap_or(false);
+    if at_leisure {
         pending().await
     }
 }
@@ -228,7 +245,7 @@ async fn scan(
         let page = lock(&walk.pages).begin(cursor, next, of_page.len());
         for scanned in of_page {
             if parts.send(Part { page, database, scanned }).await.is_err() {
-                return Ok(()); // the lanes have ended, by an error of theirs
+                return Ok(()); // nobody reads any more
             }
         }
     }
@@ -240,7 +257,7 @@ struct Lane<'a> {
     guessed: &'a Guessed,
     replica: Raw,
     wanted: Commands,
-    /// How large replies were lately: these become as large.
+    /// How large the last replies were at first: the next ones become as large.
     size: usize,
 }
 
@@ -248,30 +265,29 @@ impl Lane<'_> {
     /// Reads part after part.
     async fn read_all(&mut self, names: Names, order: &Order, parts: &Turn<mpsc::Receiver<Part>>) -> Result<()> {
         loop {
+            // Nothing is read that would grow old before it is compared, and be written to meanwhile.
+            let Ok(room) = order.told.reserve().await else { return Ok(()) };
             let Some(part) = parts.lock().await.recv().await else { return Ok(()) };
             let wait = lock(&self.walk.pace).turn(part.scanned.length());
             if !wait.is_zero() {
                 self.replica.server().run.sleep(wait).await?;
             }
-            let read = match names {
+            room.send(match names {
                 Names::OfReplica => self.read(part, order.fields_expire).await?,
                 Names::OfMaster => self.expiries(part).await?,
-            };
-            if order.reads.send(read).await.is_err() {
-                return Ok(()); // whoever compares has ended
-            }
+            });
         }
     }
 
-    async fn expiries(&mut self, part: Part) -> Result<Read> {
+    async fn expiries(&mut self, part: Part) -> Result<Told> {
         let expiry = self.walk.rules.expiry();
         part.scanned.names().iter().for_each(|name| self.wanted.add(&[expiry, name]));
-        let here = self.replies().await?;
-        Ok(Read { part, here, late: Replies::default(), kinds: Vec::new() })
+        let first = self.replies(0).await?;
+        Ok(Told { part, first, late: Replies::default(), known: Vec::new() })
     }
 
     /// With `fields_expire` hashes are left out.
-    async fn read(&mut self, part: Part, fields_expire: bool) -> Result<Read> {
+    async fn read(&mut self, part: Part, fields_expire: bool) -> Result<Told> {
         let readable = |kind: &Kind| *kind != Kind::Other && !(fields_expire && *kind == Kind::Hash);
         let (guessed, expiry) = (self.guessed, self.walk.rules.expiry());
         let names = part.scanned.names();
@@ -284,48 +300,44 @@ impl Lane<'_> {
                 None => self.wanted.add(&[b"TYPE", name]),
             }
         }
-        let here = self.replies().await?;
+        let first = self.replies(self.size + self.size / 4).await?;
+        self.size = first.size();
         let mut late = 0;
-        let mut kinds = Vec::with_capacity(names.len());
+        let mut known = Vec::with_capacity(names.len());
         for (n, (name, guess)) in names.iter().zip(guesses).enumerate() {
-            let gone = expires(here.of(2 * n)) == GONE;
-            kinds.push(match guess {
-                Some(kind) if gone => (kind, Content::None),
-                Some(kind) if here.refusal(2 * n + 1).is_some() => {
+            let is_there = expires(first.of(2 * n)) != GONE;
+            let kind = guess.unwrap_or_else(|| Kind::of(bulk(first.of(2 * n + 1)).unwrap_or_default()));
+            let content = match guess {
+                Some(_) if is_there && first.refusal(2 * n + 1).is_some() => {
                     lock(&guessed.kinds).doubt(name);
-                    (kind, Content::None)
+                    Place::Nowhere
                 }
-                Some(kind) => (kind, Content::Here),
-                None => match bulk(here.of(2 * n + 1)) {
-                    None | Some(b"none") => (Kind::Other, Content::None),
-                    Some(_) if gone => (Kind::Other, Content::None),
-                    Some(word) => {
-                        let kind = Kind::of(word);
-                        lock(&guessed.kinds).learn(name, kind);
-                        if readable(&kind) {
+                Some(_) if is_there => Place::First,
+                None if is_there && bulk(first.of(2 * n + 1)) != Some(b"none") => {
+                    lock(&guessed.kinds).learn(name, kind);
+                    match readable(&kind) {
+                        true => {
                             ask(&mut self.wanted, name, kind);
                             late += 1;
-                            (kind, Content::Late(late - 1))
-                        } else {
-                            (kind, Content::None)
+                            Place::Late(late - 1)
                         }
+                        false => Place::Nowhere,
                     }
-                },
-            });
+                }
+                _ => Place::Nowhere,
+            };
+            known.push(Known { kind, content });
         }
-        let late = self.replies().await?;
-        guessed.adapt(names.len(), here.size() + late.size());
-        Ok(Read { part, here, late, kinds })
+        let late = self.replies(0).await?;
+        guessed.adapt(names.len(), first.size() + late.size());
+        Ok(Told { part, first, late, known })
     }
 
-    async fn replies(&mut self) -> Result<Replies> {
-        if self.wanted.is_empty() {
-            return Ok(Replies::default());
-        }
-        let mut replies = Replies::with_room(self.size.saturating_add(self.size / 4).min(MANY_BYTES));
+    /// Asks for what is wanted, with room for so many bytes.
+    async fn replies(&mut self, room: usize) -> Result<Replies> {
+        let mut replies = Replies::with_room(room.min(MANY_BYTES));
         self.replica.replies_to(&mut self.wanted, &mut replies).await?;
         refuse(&self.replica, &replies)?;
-        self.size = replies.size();
         Ok(replies)
     }
 }

@@ -1,6 +1,7 @@
 //! `verify`: the target holds the source's data. At every level the key counts of all databases are compared at one
 //! offset; `sample` reads some random keys in full on both, `full` compares every key.
 
+mod abreast;
 mod ahead;
 mod bookmark;
 mod content;

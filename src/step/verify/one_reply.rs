@@ -63,8 +63,7 @@ impl Rules {
                 let fits = |text: &[u8]| (1..LARGE_STRING).contains(&text.len());
                 return Some(reply).filter(|reply| bulk(reply).is_some_and(fits));
             }
-            Kind::Hash => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all) / 2))?,
-            Kind::Zset => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all) / 2))?,
+            Kind::Hash | Kind::Zset => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all) / 2))?,
             Kind::Set => reply.strip_prefix(ALL_OF_IT).map(|all| (all, length(all)))?,
             Kind::List => (reply, length(reply)),
             Kind::Stream => (reply, self.stream(reply).map(|_| 1)?),

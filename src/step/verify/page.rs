@@ -1,14 +1,14 @@
 //! Some keys of the replica, read on the one that serves too, and compared as the bytes that came.
 //!
 //! The replica is read first, [ahead](super::ahead). The one that serves is asked the same of what the replica has given in
-//! full, and when keys expire only where they do on the replica. No command gives more than so many elements, on either: a
-//! replica that is wrong may hold one field where the other holds a million. What is not plainly equal is a candidate, which the
+//! full, and when keys expire only where they do on the replica. No command gives more than so much, on either: a replica that is
+//! wrong may hold one field where the other holds a million. What is not plainly equal is a candidate, which the
 //! [typed reads](super::typed) look at again: this only has to be fast.
 
 use tokio::{sync::Mutex as Turn, task::yield_now};
 
 use super::{
-    ahead::{Key, MANY_BYTES, Read},
+    ahead::{Key, MANY_BYTES, Told},
     one_reply::{GONE, Rules, ask, expires, refuse},
 };
 use crate::{
@@ -55,12 +55,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Those of these names of the master that the replica lacks, or that expire on the master alone. All others were compared.
-    pub async fn missing(&mut self, read: &Read) -> Result<Page> {
+    pub async fn missing(&mut self, told: &Told) -> Result<Page> {
         let expiry = self.rules.expiry();
-        read.expiries().for_each(|(name, _)| self.wanted.add(&[expiry, name]));
+        told.expiries().for_each(|(name, _)| self.wanted.add(&[expiry, name]));
         self.ask().await?;
         let mut page = Page::default();
-        for (n, (name, here)) in read.expiries().enumerate() {
+        for (n, (name, here)) in told.expiries().enumerate() {
             let there = expires(self.there.of(n));
             if here == GONE && there != GONE {
                 page.candidates.push(name.to_vec());
@@ -72,8 +72,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Compares these keys.
-    pub async fn compare(&mut self, read: &Read) -> Result<Page> {
-        let keys = read.keys(self.rules);
+    pub async fn compare(&mut self, told: &Told) -> Result<Page> {
+        let keys = told.keys(self.rules);
         let expiring = keys.iter().filter(|key| key.expires >= 0).count() as u64;
         let mut page = Page { given: keys.len() as u64, expiring, ..Page::default() };
         let mut rest = &*keys;

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard, mpsc};
 
 use super::{
     Comparison, Key, Options,
-    ahead::{Ahead, Order, Read, Walk},
+    ahead::{Ahead, Order, Told, Walk},
     bookmark::{Bookmark, Names},
     counts::{Counts, Database},
     one_reply::Rules,
@@ -36,8 +36,8 @@ use crate::{
 /// How many readers compare: while one looks at what the server that serves has said, or at candidates, others ask it.
 const READERS: usize = 3;
 
-/// What was read on the replica, and waits for a reader.
-const READS_AHEAD: usize = 4;
+/// How many parts are being read on the replica, or wait for a reader.
+const PARTS_AHEAD: usize = 10;
 
 /// How many candidates are looked at together, by one reader while the others go on; and how many may wait for that.
 const GROUP: usize = 128;
@@ -157,8 +157,8 @@ impl Work<'_> {
         let master = Turn::new(Raw::open(master).await?);
         let ahead = Ahead::start(names, whose, replica, Arc::clone(&self.walk))?;
         let compared = self.compare_all(names, &master, &ahead).await;
-        let read = ahead.end(compared.is_err()).await;
-        compared.and(read)?;
+        // What it failed by is why the rest did, too.
+        ahead.end(compared.is_ok()).await.and(compared)?;
         self.look_again(1).await
     }
 
@@ -168,30 +168,33 @@ impl Work<'_> {
             let Some(cursor) = lock(&self.place).enter(names, database) else { continue };
             master.lock().await.select(database).await?;
             *lock(&self.walk.pages) = Pages::from(cursor);
-            let (sender, receiver) = mpsc::channel(READS_AHEAD);
+            let (told, receiver) = mpsc::channel(PARTS_AHEAD);
             let fields_expire = self.fields_expire.contains(&database);
-            ahead.order(Order { database, fields_expire, reads: sender }).await;
-            let reads = Turn::new(receiver);
-            try_join_all((0..READERS).map(|_| self.compare(names, master, &reads))).await?;
+            ahead.order(Order { database, fields_expire, told }).await?;
+            let told = Turn::new(receiver);
+            try_join_all((0..READERS).map(|_| self.compare(names, master, &told))).await?;
+            if lock(&self.walk.pages).cursor().is_some() {
+                return Err(ahead.broken());
+            }
             self.look_again(1).await?;
         }
         Ok(())
     }
 
-    /// Compares what was read on the replica, as it comes.
-    async fn compare(&self, names: Names, master: &Turn<Raw>, reads: &Turn<mpsc::Receiver<Read>>) -> Result<()> {
+    /// Compares what the replica tells, as it comes.
+    async fn compare(&self, names: Names, master: &Turn<Raw>, told: &Turn<mpsc::Receiver<Told>>) -> Result<()> {
         let mut reader = Reader::new(&self.walk.rules, master);
         loop {
-            let Some(read) = reads.lock().await.recv().await else { return Ok(()) };
+            let Some(told) = told.lock().await.recv().await else { return Ok(()) };
             let found = match names {
                 Names::OfReplica => {
-                    let found = reader.compare(&read).await?;
-                    lock(&self.walk.pace).add(read.part.scanned.length());
+                    let found = reader.compare(&told).await?;
+                    lock(&self.walk.pace).add(told.part.scanned.length());
                     found
                 }
-                Names::OfMaster => reader.missing(&read).await?,
+                Names::OfMaster => reader.missing(&told).await?,
             };
-            let waiting = self.note(&read.part, found);
+            let waiting = self.note(&told.part, found);
             if waiting >= MOST_CANDIDATES {
                 self.look_again(GROUP).await?;
             } else if waiting >= GROUP
@@ -282,9 +285,10 @@ impl Work<'_> {
     }
 
     fn tell(&self) {
-        let pace = lock(&self.walk.pace);
-        let done = pace.compared();
-        let speed = pace.speed();
+        let (done, speed) = {
+            let pace = lock(&self.walk.pace);
+            (pace.compared(), pace.speed())
+        };
         self.pair.run.emit(&Event::Comparing {
             done,
             total: self.total,

@@ -4,11 +4,7 @@
 //! and to say what it is, those keys are looked for by their names and read again on both.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Comparison, Key, Options,
+    abreast::{Follower, Leader, Progress},
     lighter::Lighter,
     tally::{self, Keys, Tally},
     typed,
@@ -37,10 +34,6 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// After how many keys each stream tells of them.
 const TOLD_EVERY: u64 = 1000;
-
-/// How many keys the replica's stream may be ahead of the master's, and how long it waits at a time.
-const FAR: u64 = 10_000;
-const STEP: Duration = Duration::from_millis(1);
 
 /// How many keys are read again where the streams tell already that they differ.
 const READ_AGAIN: usize = 10_000;
@@ -88,100 +81,60 @@ async fn both(
     progress: &Arc<Progress>,
 ) -> Result<((Moment, Stream), (Moment, Stream))> {
     let (begins, begun) = oneshot::channel();
-    let of_master = Side::Master { begins: Some(begins), over: Some(Over(Arc::clone(progress))) };
-    let stream = |side| Stream { tally: Tally::default(), progress: Arc::clone(progress), side };
+    let of_master = Whose::Master { begins: Some(begins), leader: Some(Leader::of(progress)) };
+    let of_replica = Whose::Replica(Follower::of(progress));
+    let stream = |whose| Stream { tally: Tally::default(), whose };
     tokio::try_join!(master.snapshot(seed, stream(of_master)), async {
         let Ok(()) = begun.await else {
             // It never begins, and says why.
             return std::future::pending().await;
         };
-        replica.snapshot(seed, stream(Side::Replica { began: Instant::now(), waited: Duration::ZERO })).await
+        replica.snapshot(seed, stream(of_replica)).await
     })
-}
-
-/// How many keys of each have come.
-#[derive(Default)]
-struct Progress {
-    master: AtomicU64,
-    replica: AtomicU64,
-    /// Whether no more of the master's come.
-    master_over: AtomicBool,
-}
-
-/// Tells of the end of the master's stream, also where it breaks.
-struct Over(Arc<Progress>);
-
-impl Drop for Over {
-    fn drop(&mut self) {
-        self.0.master_over.store(true, Relaxed);
-    }
 }
 
 /// One of the streams.
 struct Stream {
     tally: Tally,
-    progress: Arc<Progress>,
-    side: Side,
+    whose: Whose,
 }
 
-enum Side {
+enum Whose {
     Master {
         /// Who waits for its moment.
         begins: Option<oneshot::Sender<()>>,
-        over: Option<Over>,
+        /// None at its end.
+        leader: Option<Leader>,
     },
-    Replica {
-        began: Instant,
-        waited: Duration,
-    },
+    Replica(Follower),
 }
 
 impl Collector for Stream {
     fn begun(&mut self) {
-        if let Side::Master { begins, .. } = &mut self.side
-            && let Some(begins) = begins.take()
-        {
-            let _ = begins.send(());
+        match &mut self.whose {
+            Whose::Master { begins, .. } => {
+                let _ = begins.take().map(|begins| begins.send(()));
+            }
+            Whose::Replica(follower) => follower.begun(),
         }
     }
 
     fn key(&mut self, key: u64, content: Content) {
         self.tally.add(key, content);
         let keys = self.tally.keys();
-        if !keys.is_multiple_of(TOLD_EVERY) {
-            return;
-        }
-        match &mut self.side {
-            Side::Master { .. } => self.progress.master.store(keys, Relaxed),
-            Side::Replica { began, waited } => {
-                self.progress.replica.store(keys, Relaxed);
-                // Not for longer than it would take by itself: its child uses memory for as long.
-                while self.progress.is_ahead(keys) && *waited < began.elapsed() / 2 {
-                    thread::sleep(STEP);
-                    *waited += STEP;
-                }
+        if keys.is_multiple_of(TOLD_EVERY) {
+            match &mut self.whose {
+                Whose::Master { leader, .. } => leader.iter().for_each(|leader| leader.arrived(keys)),
+                Whose::Replica(follower) => follower.arrived(keys),
             }
         }
     }
 
     fn ended(&mut self) {
-        if let Side::Master { over, .. } = &mut self.side {
-            drop(over.take());
+        if let Whose::Master { leader, .. } = &mut self.whose {
+            drop(leader.take());
         }
         self.tally.sort();
-    }
-}
-
-impl Progress {
-    /// Whether the replica's stream is far ahead of the master's with so many keys. The master's takes longer, as it is
-    /// compressed: where they share a machine, the other one is not to slow it down.
-    fn is_ahead(&self, keys: u64) -> bool {
-        keys > self.master.load(Relaxed) + FAR && !self.master_over.load(Relaxed)
-    }
-
-    /// How many keys have come from both.
-    fn done(&self) -> u64 {
-        (self.master.load(Relaxed) + self.replica.load(Relaxed)) / 2
     }
 }
 
@@ -255,54 +208,4 @@ async fn names(server: &Server, at_a_time: usize, seed: Seed, open: &mut Keys, w
         }
     }
     Ok(found)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn replica(progress: &Arc<Progress>) -> Stream {
-        let side = Side::Replica { began: Instant::now(), waited: Duration::ZERO };
-        Stream { tally: Tally::default(), progress: Arc::clone(progress), side }
-    }
-
-    fn read(stream: &mut Stream, keys: u64) {
-        (0..keys).for_each(|key| stream.key(key, Content::Digest(0)));
-    }
-
-    fn waited(stream: &Stream) -> Option<(Duration, Duration)> {
-        match stream.side {
-            Side::Replica { began, waited } => Some((waited, began.elapsed())),
-            Side::Master { .. } => None,
-        }
-    }
-
-    #[test]
-    fn the_replicas_stream_waits_for_half_of_the_time_at_most() {
-        let progress = Arc::new(Progress::default());
-        let mut stream = replica(&progress);
-        read(&mut stream, FAR);
-        assert_eq!(waited(&stream).unwrap().0, Duration::ZERO);
-        read(&mut stream, FAR);
-        let (waited, elapsed) = waited(&stream).unwrap();
-        assert!(!waited.is_zero() && waited <= elapsed / 2 + STEP);
-        assert_eq!(progress.done(), FAR);
-    }
-
-    #[test]
-    fn nobody_waits_for_a_stream_that_has_ended_or_broken() {
-        let progress = Arc::new(Progress::default());
-        let over = Some(Over(Arc::clone(&progress)));
-        let side = Side::Master { begins: None, over };
-        let mut master = Stream { tally: Tally::default(), progress: Arc::clone(&progress), side };
-        read(&mut master, 3 * TOLD_EVERY);
-        assert!(progress.is_ahead(FAR + 3 * TOLD_EVERY + 1) && !progress.is_ahead(FAR + 3 * TOLD_EVERY));
-        master.ended();
-        assert!(!progress.is_ahead(u64::MAX));
-        let broken = Arc::new(Progress::default());
-        drop(Over(Arc::clone(&broken)));
-        let mut stream = replica(&broken);
-        read(&mut stream, 3 * FAR);
-        assert_eq!(waited(&stream).unwrap().0, Duration::ZERO);
-    }
 }
