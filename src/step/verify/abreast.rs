@@ -18,8 +18,10 @@ const FAR: u64 = 10_000;
 /// After how long it looks again.
 const STEP: Duration = Duration::from_millis(1);
 
-/// How long it waits at most before it reads on: a server gives up a replica that reads nothing for its `repl-timeout`.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How long it waits at most before it reads on, since a server gives up a replica that reads nothing for its `repl-timeout`; and in all,
+/// since its child uses memory for as long.
+const AT_ONCE: Duration = Duration::from_secs(1);
+const IN_ALL: Duration = Duration::from_secs(30);
 
 /// How many keys of each have come.
 #[derive(Default)]
@@ -65,18 +67,12 @@ impl Drop for Leader {
 /// The replica's stream.
 pub struct Follower {
     progress: Arc<Progress>,
-    began: Instant,
     waited: Duration,
 }
 
 impl Follower {
     pub fn of(progress: &Arc<Progress>) -> Self {
-        Follower { progress: Arc::clone(progress), began: Instant::now(), waited: Duration::ZERO }
-    }
-
-    /// Its moment is there.
-    pub fn begun(&mut self) {
-        self.began = Instant::now();
+        Follower { progress: Arc::clone(progress), waited: Duration::ZERO }
     }
 
     /// So many keys have come. Blocks where that are too many.
@@ -85,19 +81,13 @@ impl Follower {
         if !self.progress.is_ahead(keys) {
             return;
         }
-        let now = Instant::now();
-        let most = patience(self.began.elapsed(), self.waited);
-        while self.progress.is_ahead(keys) && now.elapsed() < most {
+        let began = Instant::now();
+        let most = AT_ONCE.min(IN_ALL.saturating_sub(self.waited));
+        while self.progress.is_ahead(keys) && began.elapsed() < most {
             thread::sleep(STEP);
         }
-        self.waited += now.elapsed();
+        self.waited += began.elapsed();
     }
-}
-
-/// How long it may wait, if it took so long already, and has waited for so long. In all it takes no more than twice of what it would
-/// take by itself: its child uses memory for as long.
-fn patience(elapsed: Duration, waited: Duration) -> Duration {
-    (elapsed / 2).saturating_sub(waited).min(LONGEST_WAIT)
 }
 
 #[cfg(test)]
@@ -117,12 +107,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_half_of_the_time_or_long_at_once() {
-        let ms = Duration::from_millis;
-        assert_eq!(patience(ms(1000), ms(200)), ms(300));
-        assert_eq!(patience(ms(1000), ms(500)), ms(0));
-        assert_eq!(patience(ms(1000), ms(600)), ms(0));
-        assert_eq!(patience(ms(60_000), ms(0)), LONGEST_WAIT);
+    fn who_has_waited_for_long_reads_on() {
+        let progress = Arc::new(Progress::default());
+        let mut follower = Follower { waited: IN_ALL, ..Follower::of(&progress) };
+        (1..=100).for_each(|n| follower.arrived(n * FAR));
+        assert!(follower.waited < IN_ALL + AT_ONCE);
     }
 
     #[test]

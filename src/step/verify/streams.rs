@@ -111,11 +111,10 @@ enum Whose {
 
 impl Collector for Stream {
     fn begun(&mut self) {
-        match &mut self.whose {
-            Whose::Master { begins, .. } => {
-                let _ = begins.take().map(|begins| begins.send(()));
-            }
-            Whose::Replica(follower) => follower.begun(),
+        if let Whose::Master { begins, .. } = &mut self.whose
+            && let Some(begins) = begins.take()
+        {
+            let _ = begins.send(());
         }
     }
 
