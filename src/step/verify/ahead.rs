@@ -38,7 +38,7 @@ const NAMES_OF_REPLICA: usize = 1000;
 const NAMES_OF_MASTER: usize = 200;
 
 /// How many parts of pages may wait for a lane.
-const PARTS_AHEAD: usize = LANES;
+const PARTS_WAITING: usize = LANES;
 
 /// How many keys are read at a time, and for how many bytes. Fewer keys cost more round trips, more keep others waiting.
 const FIRST_KEYS: usize = 25;
@@ -198,7 +198,7 @@ async fn go_through(
         for lane in &mut lanes {
             lane.replica.select(order.database).await?;
         }
-        let (sender, receiver) = mpsc::channel(PARTS_AHEAD);
+        let (sender, receiver) = mpsc::channel(PARTS_WAITING);
         let parts = Turn::new(receiver);
         let reading = try_join_all(lanes.iter_mut().map(|lane| lane.read_all(names, &order, &parts)));
         tokio::try_join!(scan(&mut scanner, names, order.database, walk, &guessed, sender), reading)?;
