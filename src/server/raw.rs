@@ -250,9 +250,10 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// None yet, with room for so many bytes.
+    /// None yet, with room for so many bytes, as far as is sensible.
     pub fn with_room(bytes: usize) -> Self {
-        Replies { bytes: Vec::with_capacity(bytes), ends: Vec::new() }
+        // Room for another read is made before each.
+        Replies { bytes: Vec::with_capacity(bytes.min(MOST_KEPT) + READ), ends: Vec::new() }
     }
 
     /// Bytes of all of them.

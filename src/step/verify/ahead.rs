@@ -257,7 +257,7 @@ struct Lane<'a> {
     guessed: &'a Guessed,
     replica: Raw,
     wanted: Commands,
-    /// How large the last replies were at first: the next ones become as large.
+    /// How large the last replies were at first: the next ones become about as large.
     size: usize,
 }
 
@@ -282,7 +282,7 @@ impl Lane<'_> {
     async fn expiries(&mut self, part: Part) -> Result<Told> {
         let expiry = self.walk.rules.expiry();
         part.scanned.names().iter().for_each(|name| self.wanted.add(&[expiry, name]));
-        let first = self.replies(0).await?;
+        let first = self.replies(Replies::default()).await?;
         Ok(Told { part, first, late: Replies::default(), known: Vec::new() })
     }
 
@@ -300,7 +300,7 @@ impl Lane<'_> {
                 None => self.wanted.add(&[b"TYPE", name]),
             }
         }
-        let first = self.replies(self.size + self.size / 4).await?;
+        let first = self.replies(Replies::with_room(self.size + self.size / 4)).await?;
         self.size = first.size();
         let mut late = 0;
         let mut known = Vec::with_capacity(names.len());
@@ -328,14 +328,13 @@ impl Lane<'_> {
             };
             known.push(Known { kind, content });
         }
-        let late = self.replies(0).await?;
+        let late = self.replies(Replies::default()).await?;
         guessed.adapt(names.len(), first.size() + late.size());
         Ok(Told { part, first, late, known })
     }
 
-    /// Asks for what is wanted, with room for so many bytes.
-    async fn replies(&mut self, room: usize) -> Result<Replies> {
-        let mut replies = Replies::with_room(room.min(MANY_BYTES));
+    /// Asks for what is wanted.
+    async fn replies(&mut self, mut replies: Replies) -> Result<Replies> {
         self.replica.replies_to(&mut self.wanted, &mut replies).await?;
         refuse(&self.replica, &replies)?;
         Ok(replies)
