@@ -37,7 +37,7 @@ use crate::{
 const READERS: usize = 3;
 
 /// How many parts are being read on the replica, or wait for a reader.
-const PARTS_AHEAD: usize = 10;
+const PARTS_AHEAD: usize = 16;
 
 /// How many candidates are looked at together, by one reader while the others go on; and how many may wait for that.
 const GROUP: usize = 128;
