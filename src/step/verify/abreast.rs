@@ -13,7 +13,7 @@ use std::{
 };
 
 /// How many keys the follower may be ahead.
-const FAR: u64 = 10_000;
+const FAR: u64 = 3_000;
 
 /// After how long it looks again.
 const STEP: Duration = Duration::from_millis(1);

@@ -33,7 +33,7 @@ use crate::{
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// After how many keys each stream tells of them.
-const TOLD_EVERY: u64 = 1000;
+const TOLD_EVERY: u64 = 200;
 
 /// How many keys are read again where the streams tell already that they differ.
 const READ_AGAIN: usize = 10_000;
