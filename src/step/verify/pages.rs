@@ -2,7 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use super::{page::Page, scanned::Scanned};
+use super::scanned::Scanned;
+
+/// Keys by what came of them.
+#[derive(Default)]
+pub struct Page {
+    /// How many were to be compared, and how many of them expire on the replica.
+    pub given: u64,
+    pub expiring: u64,
+    /// How many are equal.
+    pub equal: u64,
+    /// Those to be looked at again.
+    pub candidates: Vec<Vec<u8>>,
+    /// The same of keys that both have, so that they were counted before.
+    pub again: Vec<Vec<u8>>,
+}
+
+impl Page {
+    pub fn add(&mut self, more: Page) {
+        self.given += more.given;
+        self.expiring += more.expiring;
+        self.equal += more.equal;
+        self.candidates.extend(more.candidates);
+        self.again.extend(more.again);
+    }
+}
 
 /// Where SCAN stands in the database at hand.
 #[derive(Default)]

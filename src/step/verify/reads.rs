@@ -20,8 +20,8 @@ use super::{
     counts::{Counts, Database},
     one_reply::Rules,
     pace::Pace,
-    page::{Page, Reader},
-    pages::{Pages, Part},
+    pages::{Page, Pages, Part},
+    reader::Reader,
     typed::{self, Eyes, Verdict},
 };
 use crate::{
